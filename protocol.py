@@ -5,7 +5,7 @@ what an agent emits; a **task** is one ``agent_request`` in flight; a **session*
 socket. Each frame is one class here, which carries its fields; the envelope around them is made in one place.
 """
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, get_args
