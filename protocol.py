@@ -294,11 +294,11 @@ SERVER_FRAME: Final[TypeAdapter[Envelope[str, AnyServerFrame]]] = _adapter(AnySe
 
 
 class ProtocolError(Exception):
-    """What is wrong with a frame: a code, and a sentence that repeats nothing of the peer's but an event's name."""
+    """What is wrong with a frame, as the ``error`` to answer with, which repeats nothing of the peer's own."""
 
-    def __init__(self, code: ErrorCode, message: str, request_id: str | None = None) -> None:
+    def __init__(self, code: ErrorCode, message: str, **ids: str | None) -> None:
         super().__init__(message)
-        self.code, self.message, self.request_id = code, message, request_id
+        self.frame = ErrorFrame.model_validate({"code": code, "message": message, **ids})
 
 
 def decode_client_frame(text: str | bytes) -> AnyClientFrame:
@@ -340,7 +340,9 @@ def _explain(exc: ValidationError, text: str | bytes) -> ProtocolError:
     if not isinstance(request_id, str) or len(request_id) > MAX_ID:
         request_id = None
     if error["type"] == "extra_forbidden":
-        return ProtocolError(ErrorCode.INVALID_FRAME, "A frame holds 'event' and 'data', and nothing else.", request_id)
+        return ProtocolError(
+            ErrorCode.INVALID_FRAME, "A frame holds 'event' and 'data', and nothing else.", request_id=request_id
+        )
     # The location is (event, "data", field, ...); what comes after the field may be a key of the peer's own.
     field = error["loc"][1:3][-1]
-    return ProtocolError(ErrorCode.INVALID_FRAME, f"Field '{field}': {error['msg'].lower()}.", request_id)
+    return ProtocolError(ErrorCode.INVALID_FRAME, f"Field '{field}': {error['msg'].lower()}.", request_id=request_id)

@@ -1,0 +1,120 @@
+"""From ``--agent module:attribute`` to a factory that makes the agent of one session."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from adapters.plain import PlainAgent
+from adapters.threads import in_thread
+from agent_contract import Agent, AgentFactory
+
+ACCEPTED = (
+    "a factory of agents (a function, class or async function without required parameters), "
+    "or a plain function or generator of one message"
+)
+
+QUICK = 0.005
+"""Seconds. A synchronous factory that was quicker than this is called on the event loop from then on."""
+
+
+class AgentNotLoadable(Exception):  # noqa: N818  # it is what happened, and reads so where it is caught
+    """Nothing that can be served stands where the setting points; the message is one line for whoever set it."""
+
+
+def load_agent(spec: str) -> AgentFactory:
+    """Load what ``module:attribute`` or ``path/to/file.py:attribute`` names.
+
+    Raises:
+        AgentNotLoadable: if the module does not load, or the attribute is missing or of no known kind.
+    """
+    place, colon, attribute = spec.rpartition(":")
+    if not (place and colon and attribute):
+        raise AgentNotLoadable(f"cannot load agent '{spec}': expected module:attribute or path/to/file.py:attribute")
+    try:
+        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    except (Exception, SystemExit) as exc:  # a module may raise anything while it is imported
+        reason = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        raise AgentNotLoadable(f"cannot load agent '{spec}': importing '{place}' failed: {reason}") from exc
+    try:
+        found = getattr(module, attribute)
+    except AttributeError:
+        raise AgentNotLoadable(f"cannot load agent '{spec}': '{place}' has no attribute '{attribute}'") from None
+    return _factory(found, spec)
+
+
+def _factory(found: Any, spec: str) -> AgentFactory:
+    if not callable(found):
+        kind = type(found).__name__
+        raise AgentNotLoadable(f"cannot load agent '{spec}': found an object of type {kind}; accepted is {ACCEPTED}")
+    required = _required_parameters(found)
+    if required == 0:
+        return _Factory(found)
+    if required == 1 and not inspect.isclass(found):
+
+        async def create() -> Agent:
+            return PlainAgent(found)
+
+        return create
+    raise AgentNotLoadable(
+        f"cannot load agent '{spec}': '{found!r:.80}' has {required} required parameters; accepted is {ACCEPTED}"
+    )
+
+
+class _Factory:
+    """Calls a factory that came with the agent."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._quick = inspect.iscoroutinefunction(function)
+
+    async def __call__(self) -> Agent:
+        # A synchronous factory may take a minute, and the others should not: it runs in a thread until it has proved
+        # to be quick.
+        if self._quick:
+            agent = self._function()
+        else:
+            started = time.perf_counter()
+            agent = await in_thread(self._function)
+            self._quick = time.perf_counter() - started < QUICK
+        if inspect.isawaitable(agent):
+            agent = await agent
+        if not inspect.iscoroutinefunction(getattr(agent, "run", None)):
+            raise TypeError(f"the factory made a {type(agent).__name__}, which has no 'async def run(message, turn)'")
+        return agent  # type: ignore[no-any-return]  # checked just now, as far as it can be
+
+
+def _required_parameters(function: Callable[..., Any]) -> int:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1  # a builtin that does not tell: called with the message
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.default is parameter.empty and parameter.kind in positional for parameter in parameters)
+
+
+def _import_module(name: str) -> ModuleType:
+    # Where the server was started counts like where its file is.
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file '{path}'")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # its neighbours are what it imports
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"'{path}' is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # pickling and dataclasses look a class's module up
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,181 @@
+"""One task: the agent's coroutine at work on one request, how it is stopped, and how it ends."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Literal, TypeVar
+
+from agent_contract import Agent
+from encoding import clean, jsonable
+from frame_log import FrameLog
+from logs import about
+from protocol import AgentResponse, AgentResponseFrame, ErrorCode, ErrorFrame, TaskCancelled, TaskSnapshot, encode
+from turn import TaskTurn
+
+logger = logging.getLogger("server.task")
+
+T = TypeVar("T")
+Verdict = AgentResponseFrame | TaskCancelled | ErrorFrame
+
+STATUS: dict[type[Verdict], Literal["completed", "cancelled", "failed"]] = {
+    AgentResponseFrame: "completed",
+    TaskCancelled: "cancelled",
+    ErrorFrame: "failed",
+}
+
+
+async def contained(awaitable: Awaitable[T]) -> T:
+    """Await an agent's code so that its ``sys.exit()`` fails its task and does not end the server."""
+    try:
+        return await awaitable
+    except (SystemExit, KeyboardInterrupt) as exc:
+        raise RuntimeError("the agent tried to end the process") from exc
+
+
+async def outcome(task: asyncio.Task[Any], seconds: float) -> BaseException | None:
+    """Wait so long at most; return what the task ended with, if not well. One that takes longer is cancelled."""
+    await asyncio.wait([task], timeout=seconds)
+    if not task.done():
+        task.cancel()
+        return TimeoutError(f"it took longer than {seconds:g} s")
+    return failure_of(task)
+
+
+def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Return what a task that is done ended with, if not well."""
+    return asyncio.CancelledError("it cancelled itself") if task.cancelled() else task.exception()
+
+
+class AgentTask:
+    """Runs ``agent.run`` as an asyncio task of its own, and says its one terminal frame when that has ended.
+
+    The end is looked at from outside, in a done callback: a task that is cancelled before its first step never
+    enters its own body, and could not say anything there.
+    """
+
+    def __init__(self, agent: Agent, message: str, log: FrameLog, *, on_end: Callable[["AgentTask"], None]) -> None:
+        self.id = secrets.token_hex(8)
+        self.turn = TaskTurn(self.id, log)
+        self.abandoned = False
+        """Whether its terminal frame was said although it still ran."""
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the terminal frame is said."""
+        self._agent, self._message, self._log, self._on_end = agent, message, log, on_end
+        self._stopped_for: ErrorCode | Literal["cancel"] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, *, timeout: float | None, cancel_timeout: float) -> None:
+        """Run. After ``timeout`` seconds it is stopped; one that resists ``cancel_timeout`` seconds is abandoned."""
+        self._cancel_timeout = cancel_timeout
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run(), name=f"agent task {self.id}")
+        self._task.add_done_callback(self._done)
+        if timeout is not None:
+            self._timer = loop.call_later(timeout, self._stop, ErrorCode.AGENT_TIMEOUT)
+
+    @property
+    def done(self) -> bool:
+        """Whether the agent's coroutine has ended."""
+        return self._task.done()
+
+    def cancel(self) -> None:
+        """Stop it. Its ``task_cancelled`` comes when it has really ended."""
+        self._stop("cancel")
+
+    def abandon(self) -> None:
+        """Say that it could not be stopped, and wait for it no longer."""
+        if self._task.done() or self.abandoned:
+            return
+        logger.warning("task %s does not stop: it is abandoned, and still runs", self.id)
+        self.abandoned = True
+        self._end(
+            ErrorFrame(message="The task could not be stopped.", code=ErrorCode.CANCEL_FAILED, task_id=self.id),
+        )
+
+    def snapshot(self, verdict: Verdict | None = None) -> TaskSnapshot:
+        """Return how it stands, or with a verdict how it ended."""
+        snapshot = TaskSnapshot(
+            task_id=self.id,
+            status=STATUS[type(verdict)] if verdict is not None else "running",
+            output=self.turn.text,
+            pending_inputs=self.turn.pending_inputs,
+        )
+        if isinstance(verdict, AgentResponseFrame):
+            snapshot.response = verdict.response
+        elif isinstance(verdict, ErrorFrame):
+            snapshot.code, snapshot.message, snapshot.error_id = verdict.code, verdict.message, verdict.error_id
+        return snapshot
+
+    async def _run(self) -> AgentResponse:
+        with about(f"task={self.id}"):
+            logger.debug("started")
+            answer = await contained(self._agent.run(self._message, self.turn))
+        if isinstance(answer, str):
+            return AgentResponse(response=answer)
+        if isinstance(answer, AgentResponse):
+            return answer
+        raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
+
+    def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
+        if self._stopped_for is not None or self._task.done():
+            return  # one terminal frame serves every cancel
+        self._stopped_for = reason
+        self._clear_timer()
+        self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
+        self._task.cancel()
+
+    def _done(self, task: asyncio.Task[AgentResponse]) -> None:
+        error_id = self._log_failure(task)
+        if self.abandoned:
+            logger.warning("task %s, which was abandoned, has ended", self.id)
+            self._on_end(self)
+        else:
+            self._end(self._verdict(task, error_id))
+
+    def _verdict(self, task: asyncio.Task[AgentResponse], error_id: str | None) -> Verdict:
+        if self._stopped_for == "cancel":
+            return TaskCancelled(task_id=self.id)
+        if self._stopped_for is not None:
+            return ErrorFrame(message="The agent took too long.", code=self._stopped_for, task_id=self.id)
+        if error_id is not None:
+            text = "The agent failed. The server's log has the details."
+            return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
+        answer = task.result()
+        usage = jsonable(answer.usage)
+        return AgentResponseFrame(
+            task_id=self.id,
+            response=clean(answer.response),
+            usage=usage if isinstance(usage, dict) else None,
+        )
+
+    def _log_failure(self, task: asyncio.Task[AgentResponse]) -> str | None:
+        """Log what an agent raised; return the id under which the log has it."""
+        failure = failure_of(task)
+        if failure is None or (task.cancelled() and self._stopped_for is not None):
+            return None
+        error_id = secrets.token_hex(4)
+        logger.error("task %s failed, error_id=%s", self.id, error_id, exc_info=failure)
+        return error_id
+
+    def _end(self, verdict: Verdict) -> None:
+        self._clear_timer()
+        logger.debug("task %s ends: %s", self.id, verdict.event)
+        self.turn.end(unfinished="The task ended before this tool did.")
+        if self._log.keeps:
+            self._log.remember(self.snapshot(verdict))
+        # The id is free before the terminal frame is said: who has read it may rely on that.
+        self._on_end(self)
+        self._log.append(encode(verdict))
+        self.over.set_result(None)
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+async def all_over(tasks: Collection[AgentTask], seconds: float | None = None) -> None:
+    """Wait, for so long at most, until each of these tasks has said its terminal frame."""
+    if tasks:
+        await asyncio.wait([task.over for task in tasks], timeout=seconds)

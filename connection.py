@@ -1,0 +1,134 @@
+"""The library's connection, hardened: what keeps one peer from holding a connection, memory or the whole server.
+
+The library trusts its peer to read what it is sent. Five things follow from that trust, and are cured here: a
+keepalive that hangs behind its own unread ping, a close that never ends, pongs that pile up without bound, a time-out
+around ``send`` that bounds nothing, and (in ``encoding``) text that the wire has no form for.
+"""
+
+import asyncio
+import logging
+from enum import IntEnum
+from typing import Any
+
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.frames import CloseCode as StandardCloseCode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from writer import Batch, FrameWriter
+
+logger = logging.getLogger("server.connection")
+
+MAX_HANDSHAKE = 32 * 1024
+"""Bytes of a handshake. A megabyte of valid headers costs half a second of CPU, before anybody has logged in."""
+
+MAX_ANSWERS = 1024 * 1024
+"""Bytes of pongs that a peer may leave unread."""
+
+
+class CloseCode(IntEnum):
+    """Close codes. From 4000 on they are the server's own, and from 4500 on a client must not reconnect by itself."""
+
+    GOING_AWAY = StandardCloseCode.GOING_AWAY
+    UNSUPPORTED_DATA = StandardCloseCode.UNSUPPORTED_DATA
+    INTERNAL_ERROR = StandardCloseCode.INTERNAL_ERROR
+    TOO_SLOW = 4000
+    RATE_LIMITED = 4429
+    AUTHENTICATION_FAILED = 4500
+    TAKEN_OVER = 4501
+    LOGIN_TIMEOUT = 4502
+    TOO_MANY_ERRORS = 4509
+
+
+class AgentConnection(ServerConnection):
+    """One connection, its one writer, and the deadlines that the library lacks."""
+
+    def __init__(
+        self,
+        protocol: ServerProtocol,
+        server: Server,
+        *,
+        batch: Batch,
+        sockets: "set[AgentConnection]",
+        write_deadline: float,
+        **options: Any,
+    ) -> None:
+        super().__init__(protocol, server, **options)
+        self._sockets = sockets
+        self.writer = FrameWriter(self, batch)
+        self._write_deadline = write_deadline
+        self._watch: asyncio.TimerHandle | None = None
+        self._unread = 0
+        self._unread_since = 0.0
+        self._answers = 0
+        self._handshake = 0
+
+    def hang_up(self, code: CloseCode, reason: str) -> None:
+        """Say what is left to say and close. Does not wait: a peer that does not answer is cut off in time."""
+        if self.protocol.state is State.OPEN:
+            self.writer.finish()
+            self.protocol.fail(code, reason)
+            self.send_data()
+            self.loop.call_later(self.close_timeout or 0, self.transport.abort)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the open connections."""
+        super().connection_made(transport)
+        self._sockets.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take data from the peer, as long as it is fair."""
+        if self.request is None:
+            self._handshake += len(data)
+            if self._handshake > MAX_HANDSHAKE:
+                logger.info("handshake of more than %d bytes from %s", MAX_HANDSHAKE, self.remote_address)
+                self.transport.abort()
+                return
+        before = self.transport.get_write_buffer_size()
+        super().data_received(data)
+        self._check_answers(before)
+
+    def _check_answers(self, before: int) -> None:
+        # What the buffer has grown by is what the library answered to pings; the writer's own frames are not counted.
+        if before == 0:
+            self._answers = 0
+        self._answers += max(0, self.transport.get_write_buffer_size() - before)
+        if self._answers > MAX_ANSWERS:
+            logger.info("a peer pings and does not read the answers: aborted")
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Start to watch a peer that does not read."""
+        super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
+        self._unread_since = self.loop.time()
+        self._watch = self.loop.call_later(self._write_deadline, self._check_reading)
+
+    def resume_writing(self) -> None:
+        """It reads again: go on."""
+        super().resume_writing()
+        self._stop_watching()
+        self.writer.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everybody who waits for this peer."""
+        self._sockets.discard(self)
+        self._stop_watching()
+        super().connection_lost(exc)
+        self.writer.abandon()
+
+    def _check_reading(self) -> None:
+        unread, now = self.transport.get_write_buffer_size(), self.loop.time()
+        if unread < self._unread:
+            # Slow, but reading: a whole answer of some megabytes may take a while.
+            self._unread, self._unread_since = unread, now
+        elif now - self._unread_since >= self._write_deadline:
+            logger.info("a peer read nothing for %g s: aborted (%d)", now - self._unread_since, CloseCode.TOO_SLOW)
+            self.transport.abort()
+            return
+        self._watch = self.loop.call_later(min(0.5, self._write_deadline), self._check_reading)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None

@@ -1,0 +1,81 @@
+"""From what an agent says to what can stand in a frame: clean text, JSON values, and the bytes of its output."""
+
+from typing import Any
+
+from pydantic import JsonValue
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+OUTPUT_LIMIT = 256 * 1024
+"""UTF-8 bytes of text in one ``agent_output``; more goes out as several, so that no frame blocks the line for long."""
+
+UTF8_CONTINUATION = range(0x80, 0xC0)
+
+
+def clean(text: str) -> str:
+    """Join surrogates that make a pair, and replace those that stand alone: the wire is UTF-8, which has none."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def jsonable(value: Any) -> JsonValue:
+    """Return the value as the other side will read it; as text where JSON has no form for it.
+
+    Models, dataclasses, sets, bytes (base64) and NaN (null) have one. A cycle, nesting over 200, an integer of more
+    than 4,300 digits or a lone surrogate has none.
+    """
+    if type(value) is str:
+        return clean(value)
+    try:
+        # Read back, because what can be written is more than what a client can read.
+        return from_json(to_json(value, inf_nan_mode="null", bytes_mode="base64", fallback=str))  # type: ignore[no-any-return]  # from_json is typed Any
+    except (PydanticSerializationError, ValueError):
+        return clean(str(value))
+
+
+def numbered(frame: bytes, seq: int) -> bytes:
+    """Add the number that a frame has in its session; the frame ends with the braces of its data and of itself."""
+    return b'%s,"seq":%d}}' % (frame[:-2], seq)
+
+
+class OutputEncoder:
+    """The ``agent_output`` frames of one task. The part that is the same in all of them is encoded once."""
+
+    def __init__(self, task_id: str) -> None:
+        self._head = b'{"event":"agent_output","data":{"task_id":%s,"output":' % to_json(task_id)
+        self._held = ""
+
+    def encode(self, text: str) -> tuple[bytes, ...]:
+        """Return the frames of the next piece: one, several of a very long piece, or none while half a pair is held.
+
+        A model streams tokens, and an emoji may be cut between two of them: a high surrogate at the end of a piece
+        waits for the next one.
+        """
+        if not self._held:
+            try:
+                return self._frames(text, to_json(text))
+            except PydanticSerializationError:
+                pass  # there are surrogates
+        text = self._held + text
+        cut = len(text) - ("\ud800" <= text[-1:] <= "\udbff")
+        text, self._held = clean(text[:cut]), text[cut:]
+        return self._frames(text, to_json(text)) if text else ()
+
+    def end(self) -> tuple[bytes, ...]:
+        """Return the frame of what is still held, if anything is."""
+        held, self._held = self._held, ""
+        return self.encode(clean(held)) if held else ()
+
+    def _frames(self, text: str, encoded: bytes) -> tuple[bytes, ...]:
+        if len(encoded) <= OUTPUT_LIMIT:
+            return (self._head + encoded + b"}}",)
+        return tuple(self._head + to_json(part) + b"}}" for part in _split(text))
+
+
+def _split(text: str) -> list[str]:
+    data, parts, start = text.encode(), [], 0
+    while start < len(data):
+        end = min(start + OUTPUT_LIMIT, len(data))
+        while end < len(data) and data[end] in UTF8_CONTINUATION:  # never within a character
+            end -= 1
+        parts.append(data[start:end].decode())
+        start = end
+    return parts

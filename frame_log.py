@@ -1,0 +1,152 @@
+"""The log of what a session has said: the only way out for its frames, whether anybody listens or not."""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from encoding import numbered
+from protocol import TaskSnapshot
+
+BURST = 64 * 1024
+"""Bytes after which whoever appends gives way to the event loop, and waits while its reader lags by more than this."""
+
+ENDED_TASKS = 32
+"""How many ended tasks a resumable session remembers for a client that missed their end."""
+
+ENDED_CHARS = 256 * 1024
+"""Characters of text that these tasks hold together; the oldest goes first, and the newest stays."""
+
+
+class Writer(Protocol):
+    """Who reads the log: the writer of one connection."""
+
+    @property
+    def lag(self) -> int:
+        """Bytes that were written here and that the socket has not taken yet."""
+
+    def write(self, frame: bytes) -> None:
+        """Take a frame; never waits."""
+
+    async def drained(self) -> None:
+        """Wait until the reader lags by less than ``BURST``, or is gone."""
+
+
+class LogBudget:
+    """What the logs of all sessions may hold together, in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+        self.detached: dict[str, FrameLog] = {}
+        """Logs that nobody reads, by session id, oldest first: the first to be emptied."""
+
+    def add(self, size: int) -> None:
+        """Account for ``size`` more bytes (or fewer), and empty logs nobody reads while it is too much."""
+        self.held += size
+        if size > 0 and self.exceeded:
+            for log in list(self.detached.values()):
+                log.clear()
+                if not self.exceeded:
+                    return
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the logs hold too much."""
+        return self.held > self.limit
+
+
+class FrameLog:
+    """Frames go to the attached writer as they come; a log that keeps them can give them once more to the next one.
+
+    A kept frame is numbered: 1, 2, 3 and so on. It stays after it was sent, since the kernel's buffers swallow
+    megabytes that may never arrive, and goes when the log holds more than its limits, oldest first.
+    """
+
+    def __init__(self, *, keeps: bool, max_bytes: int, max_frames: int, budget: LogBudget) -> None:
+        self.keeps = keeps
+        self.last_seq = 0
+        self._max_bytes, self._max_frames, self._budget = max_bytes, max_frames, budget
+        self._frames: deque[bytes] = deque()
+        self._frame_bytes = 0
+        self._ended: deque[TaskSnapshot] = deque()
+        self._ended_chars = 0
+        self._writer: Writer | None = None
+        self._burst = 0
+
+    def append(self, frame: bytes) -> None:
+        """Say a frame. Never waits: an agent calls ``breathe`` after it where ``crowded`` is true."""
+        if self.keeps:
+            self.last_seq += 1
+            frame = numbered(frame, self.last_seq)
+            self._keep(frame)
+        self._burst += len(frame)
+        if self._writer is not None:
+            self._writer.write(frame)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much was said at once that it is the others' turn."""
+        return self._burst > BURST
+
+    async def breathe(self) -> None:
+        """Give way to the loop, then wait for an attached reader that lags. An absent one keeps nobody waiting."""
+        self._burst = 0
+        await asyncio.sleep(0)
+        while self._writer is not None and self._writer.lag > BURST:
+            await self._writer.drained()
+
+    def attach(self, writer: Writer, *, after: int | None = None) -> None:
+        """Send to this writer from now on, and first what was said after number ``after``."""
+        self._writer = writer
+        if after is not None:
+            for seq, frame in enumerate(self._frames, self.first_seq):
+                if seq > after:
+                    writer.write(frame)
+
+    def detach(self) -> None:
+        """Send to nobody."""
+        self._writer = None
+
+    @property
+    def first_seq(self) -> int:
+        """The number of the oldest frame that is kept; one more than the newest where none is."""
+        return self.last_seq - len(self._frames) + 1
+
+    def remember(self, ended: TaskSnapshot) -> None:
+        """Keep how a task ended."""
+        self._ended.append(ended)
+        self._count_ended(_chars(ended))
+        while len(self._ended) > 1 and (len(self._ended) > ENDED_TASKS or self._ended_chars > ENDED_CHARS):
+            self._count_ended(-_chars(self._ended.popleft()))
+
+    @property
+    def ended(self) -> list[TaskSnapshot]:
+        """How the last tasks ended, oldest first."""
+        return list(self._ended)
+
+    def clear(self) -> None:
+        """Forget all that is kept; the numbers go on."""
+        self._frames.clear()
+        self._ended.clear()
+        self._count_frames(-self._frame_bytes)
+        self._count_ended(-self._ended_chars)
+
+    def _keep(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self._count_frames(len(frame))
+        while len(self._frames) > self._max_frames or self._frame_bytes > self._max_bytes:
+            self._count_frames(-len(self._frames.popleft()))
+        if self._budget.exceeded:  # though the logs that nobody reads are empty by now
+            self.clear()
+
+    def _count_frames(self, size: int) -> None:
+        self._frame_bytes += size
+        self._budget.add(size)
+
+    def _count_ended(self, size: int) -> None:
+        self._ended_chars += size
+        self._budget.add(size)
+
+
+def _chars(ended: TaskSnapshot) -> int:
+    return len(ended.output) + len(ended.response or "")

@@ -1,0 +1,50 @@
+"""How much one connection may ask for: messages a second, and errors a minute."""
+
+import time
+from collections import deque
+
+
+class TokenBucket:
+    """Lets ``rate`` messages a second pass, and ``burst`` at once on top of that. Without a rate everything passes."""
+
+    def __init__(self, rate: float | None, burst: int) -> None:
+        self._rate, self._burst = rate, burst
+        self._tokens = float(burst)
+        self._filled = time.monotonic()
+        self._refused = 0
+
+    def take(self) -> bool:
+        """Take one token; false where there is none."""
+        if self._rate is None:
+            return True
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
+        if self._tokens < 1:
+            self._refused += 1
+            return False
+        self._tokens -= 1
+        self._refused = max(0, self._refused - 1)
+        return True
+
+    @property
+    def flooded(self) -> bool:
+        """Whether the sender goes on although it is refused: another whole burst of messages was."""
+        return self._refused > self._burst
+
+
+class ErrorBudget:
+    """Allows ``limit`` errors within a minute; without a limit, any number."""
+
+    WINDOW = 60.0
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._times: deque[float] = deque(maxlen=limit)
+
+    def spend(self) -> bool:
+        """Count one error; false where it is the ``limit``-th within the window."""
+        if self._limit is None:
+            return True
+        self._times.append(time.monotonic())
+        return len(self._times) < self._limit or self._times[-1] - self._times[0] > self.WINDOW

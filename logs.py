@@ -1,0 +1,37 @@
+"""Logging: every line carries the ids of the connection, the session and the task it belongs to, and no payload."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+IDS: ContextVar[str] = ContextVar("ids", default="")
+"""What the running code works for, as it stands in each of its log lines."""
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(level: str) -> None:
+    """Log to stderr, from this level on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s:%(ids)s %(message)s"))
+    handler.addFilter(_add_ids)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What a stranger's handshake looks like is no news; what the library itself thinks is wrong, is.
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def about(ids: str) -> Iterator[None]:
+    """Add these ids to the lines that are logged within."""
+    token = IDS.set(f"{IDS.get()} {ids}")
+    try:
+        yield
+    finally:
+        IDS.reset(token)
+
+
+def _add_ids(record: logging.LogRecord) -> bool:
+    record.ids = IDS.get()
+    return True

@@ -1,0 +1,228 @@
+"""Serve an AI agent over WebSocket: ``python websocket_server.py``. ``--help`` tells what can be set.
+
+Here everything is put together: the connection handler, the start, and the end.
+"""
+
+import asyncio
+import functools
+import itertools
+import logging
+import os
+import resource
+import signal
+import socket
+import ssl
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dotenv import load_dotenv
+from websockets.asyncio.server import Server, ServerConnection, serve
+
+import logs
+from agent_contract import AgentFactory
+from agent_loader import AgentNotLoadable, load_agent
+from banner import banner
+from connection import AgentConnection, CloseCode
+from connection_handler import ConnectionHandler
+from handshake import Gatekeeper
+from session import SessionManager
+from settings import Settings, SettingsError, load_settings
+from watchdog import Watchdog
+from writer import Batch
+
+logger = logging.getLogger("server")
+
+SHUTDOWN = 1.8
+"""Seconds that a shutdown takes at most beyond its grace."""
+
+THREADS = "agent-thread"
+"""How the names of the threads that run synchronous agents begin."""
+
+RESERVED_DESCRIPTORS = 64
+"""Open files that are not connections: the listener, logs, what agents open."""
+
+
+class AgentServer:
+    """Listens, and serves the agents of one factory. ``async with`` starts it and shuts it down."""
+
+    def __init__(self, settings: Settings, create_agent: AgentFactory) -> None:
+        self.manager = SessionManager(settings, create_agent)
+        self._settings = settings
+        self._gatekeeper = Gatekeeper(settings, self.manager)
+        self._sockets: set[AgentConnection] = set()
+        self._server: Server | None = None
+        self._ids = itertools.count(1)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: if the address cannot be listened on, or the TLS files cannot be read.
+        """
+        settings = self._settings
+        self._server = await serve(
+            self._handle,
+            settings.host,
+            settings.port,
+            process_request=self._gatekeeper.check,  # type: ignore[arg-type]  # its connections are all ours
+            # A factory does as well as the class that the library asks for.
+            create_connection=functools.partial(  # type: ignore[arg-type]
+                AgentConnection, batch=Batch(), sockets=self._sockets, write_deadline=settings.write_deadline
+            ),
+            ssl=_tls(settings),
+            server_header=None,
+            compression="deflate" if settings.compression else None,
+            open_timeout=settings.handshake_timeout,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            close_timeout=settings.close_timeout,
+            max_size=settings.max_login_size,
+            max_queue=settings.max_queue,
+            backlog=1024,
+        )
+        for listener in self._server.sockets:
+            # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        assert self._server is not None  # noqa: S101  # asked for before the start: a bug of the caller's
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def shut_down(self) -> None:
+        """Let the running tasks end within the grace, stop the rest, say goodbye to every client, close the agents."""
+        assert self._server is not None  # noqa: S101
+        deadline = asyncio.get_running_loop().time() + self._settings.shutdown_grace + SHUTDOWN
+        # Until here a health check still hears "503", and a client that it is refused.
+        await self.manager.drain(self._settings.shutdown_grace)
+        self._server.close(close_connections=False)
+        for connection in list(self._sockets):
+            connection.hang_up(CloseCode.GOING_AWAY, "the server is shutting down")
+        left = min(self._settings.close_timeout, deadline - asyncio.get_running_loop().time())
+        closing = asyncio.create_task(self.manager.close())
+        gone = [connection.connection_lost_waiter for connection in self._sockets]
+        await asyncio.wait([closing, *gone], timeout=left)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close whatever is still open, at once."""
+        if self._server is not None:
+            self._server.close(close_connections=False)
+        for connection in list(self._sockets):
+            connection.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.shut_down()
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, AgentConnection)  # noqa: S101  # see create_connection
+        with logs.about(f"connection={next(self._ids)}"):
+            await ConnectionHandler(connection, self.manager).run()
+
+
+def main() -> int:
+    """Run the server until it is told to stop.
+
+    Returns:
+        The exit code: 0 after SIGINT or SIGTERM, 1 if the address cannot be listened on, 2 if a setting is wrong or the
+        agent cannot be loaded.
+    """
+    load_dotenv(Path.cwd() / ".env")
+    try:
+        settings = load_settings(sys.argv[1:], os.environ)
+        create_agent = load_agent(settings.agent)
+    except (SettingsError, AgentNotLoadable) as exc:
+        print(f"websocket_server.py: {exc}", file=sys.stderr)
+        return 2
+    logs.configure(settings.log_level)
+    settings = _fit_to_descriptors(settings)
+    return asyncio.run(_run(settings, create_agent))
+
+
+async def _run(settings: Settings, create_agent: AgentFactory) -> int:
+    threads = ThreadPoolExecutor(settings.max_threads, THREADS)
+    asyncio.get_running_loop().set_default_executor(threads)
+    server = AgentServer(settings, create_agent)
+    try:
+        await server.start()
+    except OSError as exc:
+        print(
+            f"websocket_server.py: cannot listen on {settings.host}:{settings.port}: {exc.strerror or exc}",
+            file=sys.stderr,
+        )
+        return 1
+    print(banner(settings, server.port), flush=True)
+    with Watchdog(settings.block_warning):
+        await _serve_until_told(server)
+    threads.shutdown(wait=False, cancel_futures=True)
+    _leave_behind(server)
+    return 0
+
+
+async def _serve_until_told(server: AgentServer) -> None:
+    """Wait for a signal, then shut down; a second signal skips what that waits for."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+    logger.info("shutting down")
+    shutdown = asyncio.create_task(server.shut_down())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, shutdown.cancel)
+    await asyncio.wait([shutdown])
+    if shutdown.cancelled():
+        server.abort()
+    else:
+        shutdown.result()
+
+
+def _leave_behind(server: AgentServer) -> None:
+    """End the process now if an agent resists: neither a thread nor a coroutine that does not want to can be ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREADS):
+            thread.join(0.05)
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+    if threads or server.manager.running:
+        logger.warning(
+            "%d tasks and %d threads of agents still run: ending without them",
+            len(server.manager.running),
+            len(threads),
+        )
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _fit_to_descriptors(settings: Settings) -> Settings:
+    """Raise the limit of open files, and stay below it: a server that has none left cannot even say so."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = hard - RESERVED_DESCRIPTORS
+    if 0 < room < settings.max_connections:
+        logger.warning("only %d files may be open: %d connections at most", hard, room)
+        return settings.model_copy(update={"max_connections": room})
+    return settings
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context
+
+
+if __name__ == "__main__":
+    sys.exit(main())

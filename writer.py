@@ -1,0 +1,107 @@
+"""The one writer of a connection: many frames, few writes."""
+
+import asyncio
+
+from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
+
+from frame_log import BURST
+
+
+class Batch:
+    """The writers of all connections that have written in this iteration of the loop; flushed together at its end."""
+
+    def __init__(self) -> None:
+        self._writers: list[FrameWriter] = []
+
+    def add(self, writer: "FrameWriter") -> None:
+        """Flush this writer when the iteration ends."""
+        if not self._writers:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._writers.append(writer)
+
+    def _flush(self) -> None:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.end_iteration()
+
+
+class FrameWriter:
+    """Writes the first frame of a loop iteration at once and gathers those that follow into one write at its end.
+
+    A system call for each frame would cost more than everything else that is done for it; gathering the first one
+    too would delay a lone frame by an iteration.
+    """
+
+    def __init__(self, connection: ServerConnection, batch: Batch) -> None:
+        self.lag = 0
+        """Bytes that were written here and that the socket has not taken yet."""
+        self._connection, self._batch = connection, batch
+        self._gathering = False
+        self._frames: list[bytes] = []
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def write(self, frame: bytes) -> None:
+        """Take a frame; never waits. A connection that is closing drops it."""
+        self._frames.append(frame)
+        self.lag += len(frame)
+        if not self._gathering and not self._connection.paused:
+            self._gathering = True
+            self._batch.add(self)
+            self.flush()
+
+    def end_iteration(self) -> None:
+        """Write what was gathered."""
+        self._gathering = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand frames to the socket as long as it takes them."""
+        while self._frames and not self._connection.paused:
+            self._send(self._take())
+        if self.lag <= BURST and self._waiters:
+            self._wake()
+
+    def finish(self) -> None:
+        """Hand over everything, whether or not the socket takes it: the connection is about to close."""
+        self._send(self._frames)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Forget what nobody will read any more; the connection is lost."""
+        self._frames, self.lag = [], 0
+        self._wake()
+
+    async def drained(self) -> None:
+        """Wait until the reader lags by less than ``BURST``, or is gone."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _take(self) -> list[bytes]:
+        """Take frames of some ``BURST`` bytes, at least one."""
+        if self.lag <= BURST:
+            frames, self._frames, self.lag = self._frames, [], 0
+            return frames
+        size = count = 0
+        while size < BURST:
+            size += len(self._frames[count])
+            count += 1
+        frames = self._frames[:count]
+        del self._frames[:count]
+        self.lag -= size
+        return frames
+
+    def _send(self, frames: list[bytes]) -> None:
+        protocol = self._connection.protocol
+        if protocol.state is not State.OPEN:
+            return
+        for frame in frames:
+            protocol.send_text(frame)
+        self._connection.transport.write(b"".join(protocol.data_to_send()))
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
