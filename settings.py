@@ -94,9 +94,13 @@ class Settings(BaseModel):
     resume_log_frames: Count = Field(4096, description="frames kept for a client that comes back")
     resume_memory: Count = Field(256 * 1024 * 1024, description="bytes that all sessions keep for such clients")
 
-    allowed_origins: Items = Field((), description="web origins allowed beside the server's own, comma-separated")
-    allowed_hosts: Items = Field((), description="host names that browsers may use for this server, comma-separated")
-    trusted_proxies: Networks = Field((), description="addresses whose X-Forwarded-For is believed, comma-separated")
+    allowed_origins: Items = Field((), description="web origins allowed beside the server's own, separated by commas")
+    allowed_hosts: Items = Field(
+        (), description="host names that browsers may use for this server, separated by commas"
+    )
+    trusted_proxies: Networks = Field(
+        (), description="addresses whose X-Forwarded-For is believed, separated by commas"
+    )
 
 
 def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -115,7 +119,7 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
         name = str(error["loc"][0])
         # The value itself may be a secret.
         source = _flag(name) if name in flags else _variable(name)
-        raise SettingsError(f"{source}: {error['msg'].lower()}") from None
+        raise SettingsError(f"{source}: {error['msg'].lower().removeprefix('value error, ')}") from None
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("--tls-cert and --tls-key go together")
     return settings

@@ -14,6 +14,7 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -153,39 +154,39 @@ def main() -> int:
 async def _run(settings: Settings, create_agent: AgentFactory) -> int:
     threads = ThreadPoolExecutor(settings.max_threads, THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
+    told = asyncio.Event()
+    _on_signal(told.set)
     server = AgentServer(settings, create_agent)
     try:
         await server.start()
     except OSError as exc:
-        print(
-            f"websocket_server.py: cannot listen on {settings.host}:{settings.port}: {exc.strerror or exc}",
-            file=sys.stderr,
-        )
+        where = f"{settings.host}:{settings.port}"
+        print(f"websocket_server.py: cannot listen on {where}: {exc.strerror or exc}", file=sys.stderr)
         return 1
     print(banner(settings, server.port), flush=True)
     with Watchdog(settings.block_warning):
-        await _serve_until_told(server)
+        await told.wait()
+        await _shut_down(server)
     threads.shutdown(wait=False, cancel_futures=True)
     _leave_behind(server)
     return 0
 
 
-async def _serve_until_told(server: AgentServer) -> None:
-    """Wait for a signal, then shut down; a second signal skips what that waits for."""
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
-    await told.wait()
+async def _shut_down(server: AgentServer) -> None:
+    """Shut down; a second signal skips what that waits for."""
     logger.info("shutting down")
     shutdown = asyncio.create_task(server.shut_down())
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, shutdown.cancel)
+    _on_signal(shutdown.cancel)
     await asyncio.wait([shutdown])
     if shutdown.cancelled():
         server.abort()
     else:
         shutdown.result()
+
+
+def _on_signal(callback: Callable[[], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, callback)
 
 
 def _leave_behind(server: AgentServer) -> None:

@@ -1,0 +1,83 @@
+"""Who may import whom: the direction is held, so that it cannot rot."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
+
+SERVER_ROOMS: dict[str, set[str]] = {
+    "protocol": set(),
+    "agent_contract": {"protocol"},
+    "encoding": set(),
+    "logs": set(),
+    "limits": set(),
+    "settings": set(),
+    "watchdog": set(),
+    "banner": {"settings"},
+    "frame_log": {"encoding", "protocol"},
+    "writer": {"frame_log"},
+    "connection": {"writer"},
+    "turn": {"encoding", "frame_log", "protocol"},
+    "agent_task": {"agent_contract", "encoding", "frame_log", "logs", "protocol", "turn"},
+    "session": {"agent_contract", "agent_task", "frame_log", "protocol", "settings"},
+    "handshake": {"connection", "session", "settings"},
+    "connection_handler": {"connection", "limits", "logs", "protocol", "session", "writer"},
+    "agent_loader": {"adapters", "agent_contract"},
+    "websocket_server": {
+        "agent_contract",
+        "agent_loader",
+        "banner",
+        "connection",
+        "connection_handler",
+        "handshake",
+        "logs",
+        "session",
+        "settings",
+        "watchdog",
+        "writer",
+    },
+    "websocket_client_example": {"protocol"},
+}
+
+NO_SOCKETS = {"protocol", "agent_contract", "encoding", "frame_log", "turn", "agent_task", "session"}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("room", SERVER_ROOMS)
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    assert imported(ROOT / f"{room}.py") & OURS <= SERVER_ROOMS[room]
+
+
+@pytest.mark.parametrize("room", NO_SOCKETS)
+def test_what_agents_and_sessions_are_made_of_knows_no_websockets(room: str) -> None:
+    assert "websockets" not in imported(ROOT / f"{room}.py")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "adapters").rglob("*.py")), ids=lambda path: path.stem)
+def test_an_adapter_knows_events_and_nothing_of_the_server(path: Path) -> None:
+    assert imported(path) & OURS <= {"protocol", "agent_contract", "adapters"}
+
+
+def test_the_contract_knows_no_asyncio_no_sockets_and_no_logging() -> None:
+    assert not imported(ROOT / "protocol.py") & {"asyncio", "websockets", "logging", "socket"}
+
+
+def test_every_room_of_the_server_is_held() -> None:
+    shipped = {"test", "console"}  # the agent that ships, and the page: held below or by their own tests
+    assert {path.stem for path in ROOT.glob("*.py")} - shipped <= set(SERVER_ROOMS)
+
+
+def test_the_agent_that_ships_is_an_agent_like_any_other() -> None:
+    assert imported(ROOT / "test.py") & OURS <= {"protocol", "agent_contract", "adapters", "offline_agent"}

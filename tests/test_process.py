@@ -1,0 +1,199 @@
+"""The server as a process: how it starts, what it prints, how it ends."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.support import PATIENCE, Peer
+
+ROOT = Path(__file__).parent.parent
+SERVER = ROOT / "websocket_server.py"
+
+AGENTS = """
+import asyncio, threading, time
+
+class Deaf:
+    async def run(self, message, turn):
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+
+def block(message):
+    time.sleep(3600)
+
+async def echo(message):
+    return message
+
+async def key(message):
+    import os
+    return os.environ["SOME_KEY"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "process_agents.py").write_text(AGENTS)
+    return tmp_path
+
+
+@asynccontextmanager
+async def started(folder: Path, *arguments: str, **environment: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(SERVER),
+        *arguments,
+        cwd=folder,
+        stdout=PIPE,
+        stderr=PIPE,
+        env={"PATH": os.environ["PATH"], **environment},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ended(process: Process) -> tuple[int | None, str, str]:
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def told_port(process: Process) -> tuple[int, str]:
+    """Read the banner up to its first URL."""
+    assert process.stdout is not None
+    text = ""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := re.search(r"wss?://\S+:(\d+)\n", text)):
+            text += (await process.stdout.readline()).decode()
+    return int(found[1]), text
+
+
+@asynccontextmanager
+async def talking(process: Process) -> AsyncIterator[Peer]:
+    port, _ = await told_port(process)
+    async with connect(f"ws://127.0.0.1:{port}") as connection:
+        peer = Peer(connection)
+        await peer.login()
+        yield peer
+
+
+async def test_it_says_where_it_is_what_it_serves_and_that_it_is_open(folder: Path) -> None:
+    async with started(folder, "--port", "0", "--agent", "process_agents:echo") as process:
+        port, banner = await told_port(process)
+        process.terminate()
+        code, rest, log = await ended(process)
+    text = banner + rest
+    assert code == 0
+    assert "process_agents:echo" in text
+    assert f"ws://localhost:{port}" in text
+    assert "Traceback" not in log
+    addresses = re.findall(r"ws://([\d.]+):", text)
+    assert bool(addresses) == ("WARNING: no token is set" in text)  # a machine without a network is not open
+
+
+async def test_a_loopback_address_needs_no_warning(folder: Path) -> None:
+    async with started(folder, "--port", "0", "--host", "127.0.0.1", "--agent", "process_agents:echo") as process:
+        _, banner = await told_port(process)
+        process.send_signal(signal.SIGINT)
+        code, rest, _ = await ended(process)
+    assert (code, "WARNING" in banner + rest) == (0, False)
+
+
+async def test_settings_and_keys_come_from_the_file_env(folder: Path) -> None:
+    (folder / ".env").write_text("WS_AGENT=process_agents:key\nWS_PORT=0\nSOME_KEY=found\nWS_LOG_LEVEL=debug\n")
+    async with started(folder, WS_LOG_LEVEL="warning") as process:
+        async with talking(process) as peer:
+            assert await peer.ask("key") == "found"
+        process.terminate()
+        code, _, log = await ended(process)
+    assert (code, log) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "many"], "websocket_server.py: --port: input should be a valid integer"),
+        (["--agent", "no_such_module:agent"], "websocket_server.py: cannot load agent 'no_such_module:agent'"),
+        (["--agent", "process_agents:missing"], "has no attribute 'missing'"),
+        (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+    ],
+)
+async def test_a_wrong_setting_stops_the_start_with_one_clear_line(
+    folder: Path, arguments: list[str], told: str
+) -> None:
+    async with started(folder, *arguments) as process:
+        code, _, log = await ended(process)
+    assert code == 2
+    assert told in log.splitlines()[-1]
+    assert "Traceback" not in log
+
+
+async def test_a_port_that_is_taken_stops_the_start(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with started(folder, "--host", "127.0.0.1", "--port", port) as process:
+            code, _, log = await ended(process)
+    assert code == 1
+    assert log.count("\n") == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in log
+
+
+@pytest.mark.parametrize("agent", ["Deaf", "block"])
+async def test_an_agent_that_resists_does_not_hold_up_the_end(folder: Path, agent: str) -> None:
+    arguments = ("--port", "0", "--shutdown-grace", "0", "--agent", f"process_agents:{agent}")
+    async with started(folder, *arguments) as process:
+        async with talking(process) as peer:
+            task_id = await peer.request("go")
+            process.terminate()
+            error = await peer.expect("error")
+            assert (error["code"], error["task_id"]) == ("cancel_failed", task_id)
+            assert await peer.closed() == 1001
+        code, _, log = await ended(process)
+    assert code == 0
+    assert "still run" in log
+    assert "Traceback" not in log
+
+
+async def test_a_second_signal_skips_the_grace(folder: Path) -> None:
+    arguments = ("--port", "0", "--shutdown-grace", "60", "--max-tasks", "9999", "--rate-limit", "none")
+    async with started(folder, *arguments, "--agent", "process_agents:Deaf") as process:
+        async with talking(process) as peer:
+            await peer.send("agent_request", message="go")
+            process.terminate()
+            while (await peer.receive())[0] == "agent_request_received":
+                await peer.send("agent_request", message="more")  # refused once the signal has arrived
+            process.terminate()
+            async with asyncio.timeout(1):
+                await process.wait()
+        code, _, log = await ended(process)
+    assert code == 0
+    assert "Traceback" not in log
+
+
+async def test_ids_stand_on_every_line_of_a_task_and_what_was_said_on_none(folder: Path) -> None:
+    arguments = ("--port", "0", "--log-level", "debug", "--agent", "process_agents:echo")
+    async with started(folder, *arguments) as process:
+        async with talking(process) as peer:
+            task_id = await peer.request("a private matter")
+            await peer.expect("agent_response")
+        process.terminate()
+        _, _, log = await ended(process)
+    lines = [line for line in log.splitlines() if task_id in line]
+    assert len(lines) >= 2
+    assert all("connection=" in line and "session=" in line for line in lines)
+    assert "private" not in log
