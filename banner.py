@@ -16,6 +16,8 @@ def banner(settings: Settings, port: int) -> str:
     hosts = _hosts(settings.host)
     lines = [f"Serving agent {settings.agent}, at"]
     lines += [f"    {scheme}://{host}:{port}" for host in hosts]
+    if settings.console:
+        lines.append(f"and a console for it at {'https' if settings.tls_cert else 'http'}://{hosts[0]}:{port}/")
     if any(not _is_loopback(host) for host in hosts):
         if settings.auth_token is None:
             lines.append(

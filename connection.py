@@ -22,6 +22,8 @@ logger = logging.getLogger("server.connection")
 MAX_HANDSHAKE = 32 * 1024
 """Bytes of a handshake. A megabyte of valid headers costs half a second of CPU, before anybody has logged in."""
 
+END_OF_REQUEST = b"\r\n\r\n"
+
 MAX_ANSWERS = 1024 * 1024
 """Bytes of pongs that a peer may leave unread."""
 
@@ -61,7 +63,7 @@ class AgentConnection(ServerConnection):
         self._unread = 0
         self._unread_since = 0.0
         self._answers = 0
-        self._handshake = 0
+        self._handshake = self._early = b""
 
     def hang_up(self, code: CloseCode, reason: str) -> None:
         """Say what is left to say and close. Does not wait: a peer that does not answer is cut off in time."""
@@ -76,17 +78,35 @@ class AgentConnection(ServerConnection):
         super().connection_made(transport)
         self._sockets.add(self)
 
+    async def handshake(self, *args: Any, **options: Any) -> None:
+        """Answer the opening handshake, then take what came too early."""
+        await super().handshake(*args, **options)
+        early, self._early, self._handshake = self._early, b"", b""
+        if early and self.protocol.state is State.OPEN:
+            self.data_received(early)
+
     def data_received(self, data: bytes) -> None:
         """Take data from the peer, as long as it is fair."""
-        if self.request is None:
-            self._handshake += len(data)
-            if self._handshake > MAX_HANDSHAKE:
-                logger.info("handshake of more than %d bytes from %s", MAX_HANDSHAKE, self.remote_address)
-                self.transport.abort()
-                return
+        if self.protocol.state is State.CONNECTING:
+            data = self._take_handshake(data)
         before = self.transport.get_write_buffer_size()
         super().data_received(data)
         self._check_answers(before)
+
+    def _take_handshake(self, data: bytes) -> bytes:
+        """Return what of this belongs to the request: the library trips over what comes before it has answered that."""
+        known = len(self._handshake)
+        self._handshake += data
+        if len(self._handshake) > MAX_HANDSHAKE:
+            logger.info("handshake of more than %d bytes from %s", MAX_HANDSHAKE, self.remote_address)
+            self.transport.abort()
+            return b""
+        end = self._handshake.find(END_OF_REQUEST)
+        if end < 0:
+            return data
+        end += len(END_OF_REQUEST)
+        self._early = self._handshake[end:]
+        return data[: max(0, end - known)]
 
     def _check_answers(self, before: int) -> None:
         # What the buffer has grown by is what the library answered to pings; the writer's own frames are not counted.

@@ -74,7 +74,7 @@ class FrameLog:
         self._burst = 0
 
     def append(self, frame: bytes) -> None:
-        """Say a frame. Never waits: an agent calls ``breathe`` after it where ``crowded`` is true."""
+        """Say a frame. Never waits: an agent calls ``breathe`` before it where ``crowded`` is true."""
         if self.keeps:
             self.last_seq += 1
             frame = numbered(frame, self.last_seq)
@@ -90,10 +90,10 @@ class FrameLog:
 
     async def breathe(self) -> None:
         """Give way to the loop, then wait for an attached reader that lags. An absent one keeps nobody waiting."""
-        self._burst = 0
         await asyncio.sleep(0)
         while self._writer is not None and self._writer.lag > BURST:
             await self._writer.drained()
+        self._burst = 0
 
     def attach(self, writer: Writer, *, after: int | None = None) -> None:
         """Send to this writer from now on, and first what was said after number ``after``."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from websockets.http11 import Request, Response
 
 from connection import AgentConnection
+from console import Console
 from session import SessionManager
 from settings import Settings
 
@@ -32,6 +33,7 @@ class Gatekeeper:
         self._proxies = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
         names = {"localhost", socket.gethostname(), *settings.allowed_hosts}
         self._own_names = {name.lower() for name in names}
+        self._console = Console() if settings.console else None
         self._started = time.monotonic()
 
     def check(self, connection: AgentConnection, request: Request) -> Response | None:
@@ -50,7 +52,8 @@ class Gatekeeper:
         path = request.path.partition("?")[0]
         if path == "/healthz":
             return self._health(connection)
-        return connection.respond(HTTPStatus.NOT_FOUND, "There is nothing here. A WebSocket client is welcome.\n")
+        page = self._console.respond(path) if self._console is not None else None
+        return page or connection.respond(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
 
     def _health(self, connection: AgentConnection) -> Response:
         down = self._manager.shutting_down

@@ -56,6 +56,7 @@ class Settings(BaseModel):
     auth_token: TextOrNone = Field(None, description="token that a login must carry")
     tls_cert: FileOrNone = Field(None, description="TLS certificate chain, a PEM file")
     tls_key: FileOrNone = Field(None, description="TLS private key, a PEM file")
+    console: bool = Field(default=True, description="serve the browser console")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level to log")
 
     max_tasks: Count = Field(16, description="tasks that one session runs at once")

@@ -44,6 +44,9 @@ class TaskTurn:
             asyncio.CancelledError: when the task has ended and something of it still runs.
             TypeError: if it is no event.
         """
+        if self._log.crowded:
+            # Before it is said: an agent that gives up waiting has said nothing, so that it cannot pile up either.
+            await self._log.breathe()
         self._check_running()
         if isinstance(event, AgentOutput):
             for frame in self._output.encode(event.output):
@@ -56,8 +59,6 @@ class TaskTurn:
             self._result(event)
         else:
             raise TypeError(f"an agent emits ToolCall, ToolResult and AgentOutput, not {type(event).__name__}")
-        if self._log.crowded:
-            await self._log.breathe()
 
     async def ask(self, question: InputRequired) -> JsonValue:
         """Ask the client, and wait for its answer.

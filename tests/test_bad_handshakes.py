@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import serving
-from tests.wire import KEY, Wire, handshake, undisturbed, wired
+from tests.wire import KEY, Opcode, frame, handshake, undisturbed, wired
 
 TLS_HELLO = bytes.fromhex("160301020001000 1fc0303".replace(" ", "")) + bytes(507)
 LONG = "X" * 8000
@@ -68,17 +68,29 @@ async def test_of_two_pipelined_requests_one_is_answered(caplog: pytest.LogCaptu
         assert await wire.status() is None
 
 
+EARLY = {
+    "a ping": (frame(Opcode.PING, b"x"), (Opcode.PONG, b"x")),
+    "a close": (frame(Opcode.CLOSE, b"\x03\xe8"), (Opcode.CLOSE, b"\x03\xe8")),
+    "half a frame": (frame(Opcode.PING, b"x")[:3], None),
+    "garbage": (b"\xff" * 100, (Opcode.CLOSE, b"\x03\xea" + b"invalid opcode")),
+}
+
+
+@pytest.mark.parametrize(("early", "answer"), EARLY.values(), ids=EARLY.keys())
+async def test_what_comes_before_the_handshake_is_answered_waits_for_that(
+    early: bytes, answer: tuple[int, bytes] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(login_timeout=0.2) as server, undisturbed(server, caplog), wired(server.port) as wire:
+        wire.send(handshake(), early)
+        assert await wire.status() == 101
+        received = await wire.receive()
+        assert received == answer or (answer is None and received and received[1][:2] == b"\x11\x96")
+
+
 async def test_a_handshake_that_drips_in_is_cut_at_the_time_for_handshakes(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(handshake_timeout=0.5) as server, undisturbed(server, caplog), wired(server.port) as wire:
         for sent, byte in enumerate(handshake()):
             wire.send(bytes([byte]))
-            if await _closed_within(wire, 0.1):
+            if await wire.lost(within=0.1):
                 break
         assert sent < 10
-
-
-async def _closed_within(wire: Wire, seconds: float) -> bool:
-    try:
-        return await wire.lost(seconds)
-    except TimeoutError:
-        return False

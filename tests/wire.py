@@ -142,13 +142,13 @@ class Wire:
                 code = int.from_bytes(received[1][:2]) if received[1] else 1005
         return code
 
-    async def lost(self) -> bool:
-        """Wait until the server has closed the connection, whatever it says before; true."""
-        with contextlib.suppress(OSError):
-            async with asyncio.timeout(PATIENCE):
+    async def lost(self, within: float = PATIENCE) -> bool:
+        """Wait until the server has closed the connection, whatever it says before; false if it has not by then."""
+        with contextlib.suppress(OSError):  # TimeoutError is one
+            async with asyncio.timeout(within):
                 while await self.reader.read(65536):
                     pass
-        return True
+        return self.reader.at_eof() or self.reader.exception() is not None
 
     def reset(self) -> None:
         """Break the connection as a crash does: no close frame, no FIN, but a RST."""

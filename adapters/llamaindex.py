@@ -1,0 +1,97 @@
+"""LlamaIndex agents: FunctionAgent and its kin, and AgentWorkflow."""
+
+import logging
+from contextlib import aclosing
+from typing import Any
+
+from llama_index.core.agent.workflow import AgentOutput as StepOutput
+from llama_index.core.agent.workflow import AgentStream, ToolCallResult
+from llama_index.core.agent.workflow import ToolCall as ToolCallEvent
+from llama_index.core.llms import ChatMessage
+from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent, JsonSerializer
+
+from adapters.conversation import Memory, Tokens, as_text, ask_text
+from agent_contract import Turn
+from protocol import AgentOutput, AgentResponse, ToolCall, ToolResult
+
+logger = logging.getLogger(__name__)
+
+
+class LlamaIndexAgent:
+    """Serves one session of an agent; ``options`` go to its ``run`` (``max_iterations=`` and so on)."""
+
+    def __init__(self, agent: Any, **options: Any) -> None:
+        self.memory: Memory[ChatMessage] = Memory()
+        self._agent = agent
+        self._options = options
+        self._store: dict[str, Any] = {}
+
+    async def run(self, message: str, turn: Turn) -> AgentResponse:
+        """Answer one message. LlamaIndex tells the model of a tool's exception, and goes on."""
+        history = self.memory.snapshot()
+        context = await self._context()
+        run = self._agent.run(user_msg=message, chat_history=list(history), ctx=context, **self._options)
+        tokens = Tokens()
+        try:
+            async with aclosing(run.stream_events()) as events:
+                async for event in events:
+                    await _emit(event, run, turn)
+                    tokens.add(*_usage(event))
+            output = await run
+        finally:
+            # The run has tasks of its own: nothing else stops them, nor its next request to the model.
+            if not run.is_done():
+                await run.cancel_run()
+        # Read back from the context: a tool that edits its store puts another memory there.
+        state = await run.ctx.store.get_state()
+        self.memory.commit(state["memory"].get_all()[len(history) :])
+        self._store = {name: value for name, value in state.items() if name != "memory" and _can_be_kept(name, value)}
+        structured = getattr(output, "structured_response", None)
+        return tokens.report(str(output) if structured is None else structured)
+
+    async def _context(self) -> Any:
+        """A context for one turn, since two turns cannot share one, with all that the last one had but its memory."""
+        context = Context(self._agent)
+        for name, value in self._store.items():
+            await context.store.set(name, value)
+        return context
+
+
+async def _emit(event: Any, run: Any, turn: Turn) -> None:
+    match event:
+        case AgentStream(delta=text) if text:
+            await turn.emit(AgentOutput(output=text))
+        case ToolCallEvent():
+            await turn.emit(
+                ToolCall(tool_name=event.tool_name, tool_kwargs=event.tool_kwargs, tool_call_id=event.tool_id)
+            )
+        case ToolCallResult(tool_output=output):
+            await turn.emit(
+                ToolResult(
+                    tool_name=event.tool_name,
+                    tool_output=output.content if output.raw_output is None else output.raw_output,
+                    tool_call_id=event.tool_id,
+                    is_error=output.is_error or None,
+                )
+            )
+        case InputRequiredEvent():
+            fields = dict(event.items())
+            answer = await ask_text(turn, fields.pop("prefix", None) or fields)
+            # The tool may have said which answer is its own, by the same fields.
+            run.ctx.send_event(HumanResponseEvent(response=as_text(answer), **fields))
+
+
+def _usage(event: Any) -> tuple[object, object]:
+    """What the provider has counted, as it came: LlamaIndex has no form of its own for it."""
+    raw = event.raw if isinstance(event, StepOutput) else None
+    used = (raw.get("usage") if isinstance(raw, dict) else None) or {}
+    return used.get("prompt_tokens", used.get("input_tokens")), used.get("completion_tokens", used.get("output_tokens"))
+
+
+def _can_be_kept(name: str, value: object) -> bool:
+    try:
+        JsonSerializer().serialize(value)
+    except (TypeError, ValueError):
+        logger.warning("%r in the store of a LlamaIndex context has no form in JSON: the next turn will miss it", name)
+        return False
+    return True

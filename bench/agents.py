@@ -1,0 +1,35 @@
+"""The agent that is served while the server is measured: it does what the message says."""
+
+import asyncio
+import time
+
+from agent_contract import Turn
+from protocol import AgentOutput
+
+TEXT = "thirty-five characters make a token."
+
+
+class Scripted:
+    """Understands ``burst OUTPUTS``, ``pace OUTPUTS SECONDS`` and ``work OUTPUTS SECONDS``, and answers all with "done"."""
+
+    async def run(self, message: str, turn: Turn) -> str:
+        """Do what the message says."""
+        match message.split():
+            case ["burst", outputs]:
+                await burst(turn, int(outputs))
+            case ["pace" | "work", outputs, seconds]:
+                await pace(turn, int(outputs), float(seconds))
+        return "done"
+
+
+async def burst(turn: Turn, outputs: int) -> None:
+    """Emit without a pause."""
+    for _ in range(outputs):
+        await turn.emit(AgentOutput(output=TEXT))
+
+
+async def pace(turn: Turn, outputs: int, seconds: float) -> None:
+    """Emit texts that carry their time, so many seconds apart."""
+    for _ in range(outputs):
+        await asyncio.sleep(seconds)
+        await turn.emit(AgentOutput(output=f"{time.monotonic_ns()} characters to pace"))

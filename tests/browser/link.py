@@ -1,0 +1,59 @@
+"""What may stand between a page and its server."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+
+class Link:
+    """A TCP proxy that can be cut and mended."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.whole = True
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        """Reset every connection, and refuse new ones until ``mend``."""
+        self.whole = False
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        self.whole = True
+
+    async def stop(self) -> None:
+        self.cut()
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.whole:
+            writer.transport.abort()
+            return
+        with contextlib.suppress(OSError):
+            onwards = await asyncio.open_connection("127.0.0.1", self.target)
+            self._open |= {writer, onwards[1]}
+            await asyncio.gather(self._pump(reader, onwards[1]), self._pump(onwards[0], writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+        self._open.discard(writer)
+
+
+@contextlib.asynccontextmanager
+async def linked(port: int) -> AsyncIterator[Link]:
+    link = Link(port)
+    await link.start()
+    try:
+        yield link
+    finally:
+        await link.stop()

@@ -1,0 +1,47 @@
+"""A turn that writes down what an agent says, and can keep it waiting."""
+
+import asyncio
+
+from pydantic import JsonValue
+
+from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
+
+Event = ToolCall | ToolResult | AgentOutput
+
+
+class Recorder:
+    """``keep_waiting`` names the kind of event whose emitting never returns; ``answers`` are given in order."""
+
+    def __init__(self, *answers: JsonValue, keep_waiting: type[Event] | None = None) -> None:
+        self.events: list[Event] = []
+        self.questions: list[InputRequired] = []
+        self.waiting = asyncio.Event()
+        self._answers = list(answers)
+        self._keep_waiting = keep_waiting
+
+    async def emit(self, event: Event) -> None:
+        self.events.append(event)
+        if self._keep_waiting is type(event):
+            await self._wait_for_ever()
+
+    async def ask(self, question: InputRequired) -> JsonValue:
+        self.questions.append(question)
+        if not self._answers:
+            await self._wait_for_ever()
+        return self._answers.pop(0)
+
+    async def _wait_for_ever(self) -> None:
+        self.waiting.set()
+        await asyncio.get_running_loop().create_future()
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        return [event for event in self.events if isinstance(event, ToolCall)]
+
+    @property
+    def results(self) -> list[ToolResult]:
+        return [event for event in self.events if isinstance(event, ToolResult)]
+
+    @property
+    def text(self) -> list[str]:
+        return [event.output for event in self.events if isinstance(event, AgentOutput)]

@@ -1,0 +1,493 @@
+/**
+ * Talks to an agent server: one file without dependencies, for any page.
+ *
+ *     const client = new AgentClient("ws://localhost:8765/");
+ *     await client.login();
+ *     for await (const frame of client.stream("What time is it?")) console.log(frame.event, frame.data);
+ *     console.log(await client.ask("And in Tokyo?"));
+ *     await client.logout();
+ *     client.close();
+ *
+ * A lost connection is taken up again by itself, and `stream` and `ask` go on as if nothing had happened. Events:
+ * "state" (`detail` is `client.state`) and "frame" (`detail` is a `Passed`: every frame, in both directions).
+ *
+ * @typedef {{event: string, data: Record<string, any>, gap?: true}} Frame
+ *   `gap` marks what was rebuilt from a snapshot, because frames were lost before they could be sent again.
+ * @typedef {{direction: "sent" | "received", text: string, frame: Frame | null, duplicate: boolean}} Passed
+ * @typedef {{session_id: string, resume_token: string, last_seq: number}} Session
+ * @typedef {"idle" | "connecting" | "connected" | "logging_in" | "ready" | "waiting" | "refused"} StateName
+ * @typedef {{name: StateName, code?: number | string, message?: string, retryAt?: number}} State
+ *   `code` is a close code or an error's code; "refused" is left only by `connect`, `login` or `resume`.
+ * @typedef {{task_id: string, status: string, output: string, response?: string, pending_inputs?: object[]}} Snapshot
+ */
+
+/** What the server says has gone wrong. */
+export class ServerError extends Error {
+  /** @param {{message?: string, code?: string, task_id?: string, error_id?: string}} data */
+  constructor(data) {
+    super(data.message ?? "The server reported an error.");
+    this.name = "ServerError";
+    this.code = data.code ?? "";
+    this.taskId = data.task_id;
+    this.errorId = data.error_id;
+  }
+}
+
+/** The task was stopped. */
+export class TaskCancelled extends Error {}
+
+/** The connection is gone for good, or the session with its tasks. */
+export class ConnectionLost extends Error {}
+
+const ENDS = new Set(["agent_response", "error", "task_cancelled"]);
+const PASSING = new Set(["too_many_sessions", "agent_unavailable", "shutting_down", "rate_limited"]);
+// A session whose numbers do not fit (it is not the one that was meant) is as good as none.
+const LOST_SESSION = new Set(["session_not_found", "invalid_frame"]);
+const FINAL_CLOSE_CODES = new Set([1000, 1003, 1007, 1009]);
+
+/** The frames of one task, as they come. */
+class FrameQueue {
+  /** @type {Frame[]} */ #frames = [];
+  /** @type {(() => void) | null} */ #wake = null;
+  /** @type {Error | null} */ #error = null;
+  ended = false;
+  abandoned = false;
+
+  /** @param {Frame} frame */
+  push(frame) {
+    this.#frames.push(frame);
+    if (ENDS.has(frame.event)) this.ended = true;
+    this.#wake?.();
+  }
+
+  /** @param {Error} error */
+  fail(error) {
+    this.#error = error;
+    this.ended = true;
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator]() {
+    for (;;) {
+      const frame = this.#frames.shift();
+      if (frame?.event === "error") throw new ServerError(frame.data);
+      if (frame?.event === "task_cancelled") throw new TaskCancelled("The task was stopped.");
+      if (frame) yield frame;
+      else if (this.#error) throw this.#error;
+      else if (this.ended) return;
+      else await new Promise((resolve) => { this.#wake = () => resolve(undefined); });
+    }
+  }
+}
+
+export class AgentClient extends EventTarget {
+  /** @type {State} */ state = { name: "idle" };
+  /** @type {Session | null} */ session = null;
+  #url; #resumable; #token; #options;
+  /** @type {WebSocket | null} */ #socket = null;
+  #wanted = false;
+  #loginWanted = false;
+  #attempt = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {Map<string, {message: string, sent: boolean, queue: FrameQueue, resolve: Function, reject: Function}>} */
+  #requests = new Map();
+  /** @type {Map<string, FrameQueue>} */ #tasks = new Map();
+  /** @type {Map<string, {promise: Promise<void>, resolve: () => void}>} */ #cancels = new Map();
+  /** @type {Map<string, {data: {task_id: string}, sent: boolean}>} */ #answers = new Map();
+  /** @type {Map<string, Snapshot>} */ #snapshots = new Map();
+
+  /**
+   * @param {string | URL} url
+   * @param {{token?: string, resumable?: boolean, firstDelay?: number, maxDelay?: number, patience?: number}} [options]
+   *   delays in milliseconds: back-off from `firstDelay` to `maxDelay`, and `patience` for a connection to open or a
+   *   request to be confirmed before the connection is given up as dead.
+   */
+  constructor(url, { token, resumable = true, firstDelay = 1000, maxDelay = 30000, patience = 10000 } = {}) {
+    super();
+    this.#url = url;
+    this.#token = token;
+    this.#resumable = resumable;
+    this.#options = { firstDelay, maxDelay, patience };
+  }
+
+  /** Opens the connection, as often as it takes. Rejects with `ConnectionLost` where trying again is of no use. */
+  async connect() {
+    if (!this.#wanted) this.#open();
+    await this.#until("connected", "ready");
+  }
+
+  /**
+   * Opens a session, or takes up the one before a lost connection. Rejects with `ServerError` where it is refused.
+   * @param {{token?: string}} [options] without a token the one given before is sent again; an empty one forgets it
+   */
+  async login({ token } = {}) {
+    if (token !== undefined) this.#token = token || undefined;
+    this.#loginWanted = true;
+    if (this.state.name === "connected") this.#sendLogin();
+    else if (!this.#wanted) this.#open();
+    await this.#until("ready");
+  }
+
+  /**
+   * Takes up a session that was kept somewhere, by a page before its reload for instance.
+   * @param {Session} session
+   * @param {{token?: string}} [options]
+   */
+  resume(session, options) {
+    this.session = { ...session };
+    return this.login(options);
+  }
+
+  /** Tries again at once, where the client waits to do so. */
+  retryNow() {
+    if (this.state.name === "waiting") this.#open();
+  }
+
+  /**
+   * Starts a task; sent once there is a session. Resolves to the task's id, rejects with `ServerError` or
+   * `ConnectionLost`. Its frames come as "frame" events; `stream` and `ask` are the comfortable ways.
+   * @param {string} message
+   * @param {{requestId?: string}} [options] the id under which it was sent before, so that it never runs twice
+   * @returns {Promise<string>}
+   */
+  sendAgentRequest(message, { requestId } = {}) {
+    return this.#request(message, new FrameQueue(), requestId);
+  }
+
+  /**
+   * The frames of one task, the last one being its `agent_response`. Leaving the loop early stops the task. Throws
+   * `ServerError`, `TaskCancelled` or `ConnectionLost`.
+   * @param {string} message
+   * @returns {AsyncGenerator<Frame, void, void>}
+   */
+  async *stream(message) {
+    const queue = new FrameQueue();
+    let taskId = "";
+    this.#request(message, queue).then((id) => { taskId = id; }, (error) => queue.fail(error));
+    try {
+      yield* queue;
+    } finally {
+      queue.abandoned = true;
+      if (!queue.ended && taskId) this.cancel(taskId);
+    }
+  }
+
+  /**
+   * The answer to one message. Throws as `stream` does.
+   * @param {string} message
+   * @param {{onInput?: (question: Record<string, any>) => unknown}} [options] answers what the agent asks meanwhile
+   * @returns {Promise<string>}
+   */
+  async ask(message, { onInput } = {}) {
+    let answer = "";
+    for await (const { event, data } of this.stream(message)) {
+      if (event === "agent_response") answer = data.response;
+      if (event === "input_required" && onInput) this.answer(data.task_id, data.input_id, await onInput(data));
+    }
+    return answer;
+  }
+
+  /** Stops that task; resolves when it has ended. @param {string} taskId */
+  cancel(taskId) {
+    const known = this.#cancels.get(taskId);
+    if (known) return known.promise;
+    let resolve = () => {};
+    const promise = new Promise((done) => { resolve = () => done(undefined); });
+    this.#cancels.set(taskId, { promise, resolve });
+    if (this.state.name === "ready") this.#send("cancel_request", { task_id: taskId });
+    return promise;
+  }
+
+  /** Answers an `input_required`. @param {string} taskId @param {string} inputId @param {unknown} response */
+  answer(taskId, inputId, response) {
+    const answer = { data: { task_id: taskId, input_id: inputId, response }, sent: this.state.name === "ready" };
+    this.#answers.set(inputId, answer);
+    if (answer.sent) this.#send("input_response", answer.data);
+  }
+
+  /** Ends the session with its tasks; the connection stays open. */
+  async logout() {
+    this.#loginWanted = false;
+    if (this.state.name === "ready") this.#send("logout", {});
+    else this.#forget(new ConnectionLost("Logged out."));
+    if (this.#wanted) await this.#until("connected");
+  }
+
+  /** Closes the connection; a resumable session waits for `login` or `resume` for a while. */
+  close() {
+    this.#giveUp({ name: "idle" }, "The client was closed.");
+  }
+
+  /** Sends any text whatever, as it is. @param {string} text */
+  sendText(text) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) throw new ConnectionLost("There is no connection.");
+    this.#socket.send(text);
+    this.#report("sent", text, parseFrame(text));
+  }
+
+  // ---- The connection ----
+
+  #open() {
+    this.#wanted = true;
+    clearTimeout(this.#timer);
+    this.#setState({ name: "connecting" });
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    this.#timer = setTimeout(() => this.#drop(socket, 1006), this.#options.patience);
+    socket.onopen = () => {
+      clearTimeout(this.#timer);
+      this.#setState({ name: "connected" });
+      if (this.#loginWanted && this.state.name === "connected") this.#sendLogin();
+    };
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code }) => this.#drop(socket, code);
+  }
+
+  /** @param {WebSocket} socket @param {number} code */
+  #drop(socket, code) {
+    if (socket !== this.#socket) return;
+    this.#detach();
+    if (!this.session) this.#failTasks(new ConnectionLost("The connection was lost, and the task with it."));
+    if (FINAL_CLOSE_CODES.has(code) || code >= 4500) this.#giveUp({ name: "refused", code }, "The connection was closed.");
+    else this.#retryLater({ code });
+  }
+
+  #detach() {
+    const socket = this.#socket;
+    this.#socket = null;
+    clearTimeout(this.#timer);
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  /** @param {Partial<State>} why */
+  #retryLater(why) {
+    const { firstDelay, maxDelay } = this.#options;
+    const delay = Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
+    this.#timer = setTimeout(() => this.#open(), delay);
+    this.#setState({ ...why, name: "waiting", retryAt: Date.now() + delay });
+  }
+
+  /** @param {State} state @param {string} message */
+  #giveUp(state, message) {
+    this.#wanted = false;
+    this.#detach();
+    for (const { reject } of this.#requests.values()) reject(new ConnectionLost(message));
+    this.#requests.clear();
+    this.#failTasks(new ConnectionLost(message));
+    this.#setState(state);
+  }
+
+  /** @param {State} state */
+  #setState(state) {
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  }
+
+  /** @param {StateName[]} names @returns {Promise<void>} */
+  #until(...names) {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const { name, code, message } = this.state;
+        if (names.includes(name)) resolve();
+        else if (typeof code === "string" && name === "refused") reject(new ServerError({ code, message }));
+        else if (name === "refused" || name === "idle") reject(new ConnectionLost(`Closed with code ${code}.`));
+        else return;
+        this.removeEventListener("state", look);
+      };
+      this.addEventListener("state", look);
+      look();
+    });
+  }
+
+  // ---- Frames ----
+
+  /** @param {string} event @param {Record<string, any>} data */
+  #send(event, data) {
+    // A lone surrogate would be escaped, and the server refuse the escape.
+    this.sendText(JSON.stringify({ event, data }, (_, value) => value?.toWellFormed?.() ?? value));
+  }
+
+  #sendLogin() {
+    this.#setState({ name: "logging_in" });
+    const resumable = (this.#resumable && !this.session) || undefined;
+    this.#send("login", { token: this.#token, resumable, ...this.session });
+  }
+
+  /** @param {"sent" | "received"} direction @param {string} text @param {Frame | null} frame @param {boolean} duplicate */
+  #report(direction, text, frame, duplicate = false) {
+    this.dispatchEvent(new CustomEvent("frame", { detail: { direction, text, frame, duplicate } }));
+  }
+
+  /** @param {string} text */
+  #receive(text) {
+    const frame = parseFrame(text);
+    const seq = frame?.data.seq;
+    const duplicate = seq !== undefined && this.session !== null && seq <= this.session.last_seq;
+    if (seq !== undefined && this.session && !duplicate) this.session.last_seq = seq;
+    const login = frame?.event === "login_response" ? frame.data : null;
+    if (login) this.#adopt(login);
+    this.#report("received", text, frame, duplicate);
+    if (login) this.#ready(login);
+    else if (frame && !duplicate) this.#route(frame);
+  }
+
+  /** @param {Frame} frame */
+  #route({ event, data }) {
+    const loginError = event === "error" && this.state.name === "logging_in" && !data.task_id && !data.request_id;
+    if (loginError) this.#loginFailed(data);
+    else if (event === "logout_response") this.#loggedOut();
+    else if (event === "agent_request_received") this.#confirmed(data);
+    else if (event === "error" && data.request_id && !data.task_id) this.#requestFailed(data);
+    else if (data.task_id) this.#taskFrame({ event, data });
+  }
+
+  // ---- The session ----
+
+  /** @param {Record<string, any>} login */
+  #adopt(login) {
+    if (!login.resumed || !this.session) this.#forget(new ConnectionLost("The server no longer knows the session."));
+    const last_seq = login.resumed && login.lossless !== false ? this.session?.last_seq : login.last_seq;
+    const resume_token = login.resume_token ?? this.session?.resume_token;
+    this.session = resume_token ? { session_id: login.session_id, resume_token, last_seq: last_seq ?? 0 } : null;
+  }
+
+  /** @param {Record<string, any>} login */
+  #ready(login) {
+    this.#attempt = 0;
+    this.#loginWanted = true;
+    if (login.lossless === false) this.#bridge(login.tasks ?? []);
+    for (const id of this.#requests.keys()) this.#sendRequest(id);
+    for (const task_id of this.#cancels.keys()) this.#send("cancel_request", { task_id });
+    const open = new Set((login.tasks ?? []).flatMap((task) => (task.pending_inputs ?? []).map((input) => input.input_id)));
+    for (const [id, answer] of this.#answers) {
+      if (!answer.sent || open.has(id)) this.#send("input_response", answer.data);
+      answer.sent = true;
+    }
+    this.#setState({ name: "ready" });
+  }
+
+  /** @param {Record<string, any>} data */
+  #loginFailed(data) {
+    if (LOST_SESSION.has(data.code) && this.session) {
+      this.#forget(new ConnectionLost("The server no longer knows the session."));
+      this.#sendLogin();
+    } else if (PASSING.has(data.code)) {
+      this.#detach();
+      this.#retryLater({ code: data.code, message: data.message });
+    } else {
+      this.#loginWanted = false;
+      this.#giveUp({ name: "refused", code: data.code ?? "", message: data.message }, data.message);
+    }
+  }
+
+  #loggedOut() {
+    this.#loginWanted = false;
+    this.#forget(new ConnectionLost("Logged out."));
+    this.#setState({ name: "connected" });
+  }
+
+  /** Ends what belonged to the session; a request that was never sent waits for the next one. @param {Error} error */
+  #forget(error) {
+    this.session = null;
+    for (const [id, request] of this.#requests) {
+      if (!request.sent) continue;
+      this.#requests.delete(id);
+      request.reject(error);
+    }
+    this.#failTasks(error);
+  }
+
+  /** @param {Error} error */
+  #failTasks(error) {
+    for (const queue of this.#tasks.values()) queue.fail(error);
+    for (const { resolve } of this.#cancels.values()) resolve();
+    for (const map of [this.#tasks, this.#cancels, this.#answers, this.#snapshots]) map.clear();
+  }
+
+  // ---- Tasks ----
+
+  /** @param {string} message @param {FrameQueue} queue @param {string} requestId @returns {Promise<string>} */
+  #request(message, queue, requestId = newRequestId()) {
+    return new Promise((resolve, reject) => {
+      this.#requests.set(requestId, { message, queue, sent: false, resolve, reject });
+      if (this.state.name === "ready") this.#sendRequest(requestId);
+    });
+  }
+
+  /** @param {string} id */
+  #sendRequest(id) {
+    const request = this.#requests.get(id);
+    const socket = this.#socket;
+    if (!request || !socket) return;
+    request.sent = true;
+    this.#send("agent_request", { message: request.message, request_id: id });
+    // A link may die without a word; the request can be sent again, since its id keeps it from running twice.
+    setTimeout(() => this.#requests.has(id) && this.#drop(socket, 1006), this.#options.patience);
+  }
+
+  /** @param {Record<string, any>} data */
+  #confirmed({ task_id, request_id }) {
+    const request = this.#requests.get(request_id);
+    if (!request) return;
+    this.#requests.delete(request_id);
+    this.#tasks.set(task_id, request.queue);
+    request.resolve(task_id);
+    if (request.queue.abandoned) this.cancel(task_id);
+    const snapshot = this.#snapshots.get(task_id);
+    if (snapshot) this.#fill(snapshot);
+  }
+
+  /** @param {Record<string, any>} data */
+  #requestFailed(data) {
+    this.#requests.get(data.request_id)?.reject(new ServerError(data));
+    this.#requests.delete(data.request_id);
+  }
+
+  /** @param {Frame} frame */
+  #taskFrame(frame) {
+    const id = frame.data.task_id;
+    this.#tasks.get(id)?.push(frame);
+    if (!ENDS.has(frame.event)) return;
+    this.#tasks.delete(id);
+    this.#cancels.get(id)?.resolve();
+    this.#cancels.delete(id);
+    for (const [input, { data }] of this.#answers) if (data.task_id === id) this.#answers.delete(input);
+  }
+
+  /** Where frames were lost, the tasks go on from what the server says they stand at. @param {Snapshot[]} snapshots */
+  #bridge(snapshots) {
+    this.#snapshots = new Map(snapshots.map((snapshot) => [snapshot.task_id, snapshot]));
+    for (const [id, queue] of this.#tasks) {
+      const snapshot = this.#snapshots.get(id);
+      if (snapshot) this.#fill(snapshot);
+      else queue.fail(new ConnectionLost("The task ended while the connection was lost."));
+    }
+  }
+
+  /** @param {Snapshot & Record<string, any>} snapshot */
+  #fill({ task_id, status, output, response, pending_inputs = [], code, message, error_id }) {
+    const ends = { completed: ["agent_response", { response }], cancelled: ["task_cancelled", {}],
+      failed: ["error", { code, message, error_id }] };
+    const pieces = [["agent_output", { output }], ...pending_inputs.map((input) => ["input_required", input])];
+    if (status in ends) pieces.push(ends[status]);
+    for (const [event, data] of pieces) this.#taskFrame({ event, data: { task_id, ...data }, gap: true });
+  }
+}
+
+/** @param {string} text @returns {Frame | null} null where it is no frame */
+export function parseFrame(text) {
+  try {
+    const frame = JSON.parse(text);
+    return typeof frame?.event === "string" && typeof frame.data === "object" && frame.data ? frame : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @returns {string} a `request_id` */
+export function newRequestId() {
+  // randomUUID exists only on https and localhost; the page may be opened over a plain network address.
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,205 @@
+/** Puts the page together. */
+
+import { AgentClient, ConnectionLost, newRequestId, parseFrame } from "./agent_client.js";
+import { Composer } from "./composer.js";
+import { ConnectionView } from "./connection_view.js";
+import { Conversation } from "./conversation.js";
+import { h, icon } from "./dom.js";
+import { FrameRecord } from "./frame_record.js";
+import { Inspector } from "./inspector.js";
+import { TabStore } from "./tab_store.js";
+import { themeButton } from "./theme.js";
+
+const INSPECTOR_KEY = "agent-console inspector";
+
+class Console {
+  #client = new AgentClient(socketAddress());
+  #record = new FrameRecord();
+  #store = new TabStore();
+  #live = h("div.visually-hidden", { role: "status", "aria-live": "polite" });
+  #announce = (/** @type {string} */ text) => { this.#live.textContent = text; };
+  #conversation = new Conversation({
+    cancel: (taskId) => this.#cancel(taskId),
+    answer: (taskId, inputId, response) => this.#answer(taskId, inputId, response),
+    again: (message) => this.#ask(message),
+    inspect: (taskId) => this.#inspect(taskId),
+  }, this.#announce);
+  #inspector = new Inspector(this.#record, (text) => this.#client.sendText(text));
+  #composer = new Composer((message) => this.#ask(message), () => this.#toQuestion());
+  #connection = new ConnectionView(this.#client, {
+    retry: () => this.#client.retryNow(),
+    login: (token) => this.#login(token),
+    logout: () => this.#logout(),
+    fresh: () => this.#fresh(),
+  }, this.#announce);
+  #toggle = h("button.quiet", { type: "button", "aria-controls": "inspector" }, icon("frames"), h("span", {}, "Frames"));
+
+  constructor() {
+    const saved = this.#store.load();
+    if (saved.dropped) this.#rebuild("note", Date.now(), JSON.stringify({ event: "dropped", data: {} }));
+    for (const [direction, time, text] of saved.entries) this.#rebuild(direction, time, text);
+    this.#build();
+    this.#listen();
+    if (saved.session) this.#client.resume(saved.session, { token: saved.token }).catch(ignore);
+    else this.#login(saved.token);
+  }
+
+  #build() {
+    this.#toggle.addEventListener("click", () => this.#showInspector(document.body.dataset.inspector !== "open"));
+    this.#showInspector((localStorage.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800);
+    document.body.append(
+      h("header.bar", {}, h("h1", {}, "Agent console"), h("span.host", {}, location.host),
+        this.#connection.pill, themeButton(), this.#toggle),
+      h("main", {}, this.#conversation.element, h("div.foot", {}, this.#connection.banner, this.#composer.element)),
+      this.#inspector.element, this.#connection.panel, this.#connection.dialog, this.#live);
+    document.title = `Agent console · ${location.host}`;
+    this.#conversation.toLatest();
+    this.#refresh();
+    if (!matchMedia("(pointer: coarse)").matches) this.#composer.focus();
+  }
+
+  #listen() {
+    this.#client.addEventListener("frame", (/** @type {any} */ { detail }) => this.#passed(detail));
+    this.#client.addEventListener("state", () => this.#stateChanged());
+    addEventListener("pagehide", () => this.#store.flush());
+    addEventListener("online", () => this.#client.retryNow());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#client.retryNow());
+    setInterval(() => this.#tick(), 1000);
+  }
+
+  #tick() {
+    this.#conversation.tick(Date.now());
+    this.#connection.tick(Date.now());
+  }
+
+  // ---- Frames ----
+
+  /** @param {import("./agent_client.js").Passed} passed */
+  #passed({ direction, text, frame, duplicate }) {
+    const entry = this.#record.add(direction, text, frame);
+    if (duplicate) return;
+    this.#store.add(entry, this.#client.session);
+    if (frame) this.#conversation.apply(entry, frame, true);
+    this.#refresh();
+  }
+
+  /** @param {string} event @param {Record<string, any>} data what the page itself adds to the conversation */
+  #note(event, data) {
+    const frame = { event, data };
+    const entry = this.#record.add("note", JSON.stringify(frame), frame);
+    this.#store.add(entry, this.#client.session);
+    this.#conversation.apply(entry, frame, true);
+    this.#refresh();
+  }
+
+  /** @param {any} direction @param {number} time @param {string} text */
+  #rebuild(direction, time, text) {
+    const frame = parseFrame(text);
+    const entry = this.#record.add(direction, text, frame, time);
+    if (frame) this.#conversation.apply(entry, frame, false);
+  }
+
+  #refresh() {
+    this.#composer.showWaiting(this.#conversation.questions.length);
+    document.body.classList.toggle("empty", this.#conversation.empty);
+  }
+
+  // ---- What a person does ----
+
+  /** @param {string} message */
+  #ask(message) {
+    const requestId = newRequestId();
+    this.#note("asked", { request_id: requestId, message });
+    this.#conversation.toLatest();
+    this.#send(requestId, message);
+  }
+
+  /** @param {string} requestId @param {string} message */
+  #send(requestId, message) {
+    this.#client.sendAgentRequest(message, { requestId }).catch((error) => {
+      // What the server says of a request comes as a frame.
+      if (error instanceof ConnectionLost) this.#note("unsent", { request_id: requestId, reason: "Not sent: the connection was lost." });
+    });
+  }
+
+  /** @param {string} taskId */
+  #cancel(taskId) {
+    this.#conversation.stopping(taskId);
+    this.#client.cancel(taskId);
+  }
+
+  /** @param {string} taskId @param {string} inputId @param {any} response */
+  #answer(taskId, inputId, response) {
+    this.#client.answer(taskId, inputId, response);
+    this.#conversation.answered(taskId, inputId, response);
+    this.#refresh();
+  }
+
+  #toQuestion() {
+    const [question] = this.#conversation.questions;
+    question?.element.scrollIntoView({ block: "center" });
+    question?.focus();
+  }
+
+  /** @param {string} taskId */
+  #inspect(taskId) {
+    this.#showInspector(true);
+    this.#inspector.only(taskId);
+  }
+
+  /** @param {boolean} open */
+  #showInspector(open) {
+    document.body.dataset.inspector = open ? "open" : "closed";
+    this.#toggle.setAttribute("aria-pressed", String(open));
+    localStorage.setItem(INSPECTOR_KEY, open ? "open" : "");
+  }
+
+  // ---- The session ----
+
+  /** @param {string} [token] */
+  #login(token) {
+    if (token) this.#store.token = token;
+    this.#client.login({ token: this.#store.token ?? "" }).catch(ignore);
+  }
+
+  async #logout() {
+    this.#store.token = undefined;
+    await this.#client.logout().catch(ignore);
+  }
+
+  /** A session of this page alone is logged out; one that another window has taken up is left to it. */
+  async #fresh() {
+    if (this.#client.state.name === "ready") await this.#client.logout().catch(ignore);
+    this.#client.session = null;
+    this.#login();
+  }
+
+  #firstReady = true;
+
+  #stateChanged() {
+    const { state, session } = this.#client;
+    this.#store.save(session);
+    if (state.name !== "ready") return;
+    this.#store.flush();
+    if (this.#firstReady) this.#takeUp();
+    this.#firstReady = false;
+  }
+
+  /** Goes on with what was begun before a reload of the page. */
+  #takeUp() {
+    const { requests, cancels } = this.#conversation.unconfirmed;
+    for (const [requestId, message] of requests) this.#send(requestId, message);
+    for (const taskId of cancels) this.#client.cancel(taskId);
+  }
+}
+
+function socketAddress() {
+  const url = new URL(".", location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url;
+}
+
+/** The state of the connection and the conversation say it. */
+function ignore() {}
+
+new Console();

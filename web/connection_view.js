@@ -1,0 +1,114 @@
+/** The state of the connection, always visible; logging in and out. */
+
+import { h } from "./dom.js";
+import { fully, shortly } from "./sentences.js";
+
+/**
+ * @typedef {{retry: () => void, login: (token?: string) => void, logout: () => void, fresh: () => void}} ConnectionActions
+ *   `fresh` leaves the session for a new one.
+ */
+
+export class ConnectionView {
+  #client; #actions; #announce;
+  #text = h("span.text");
+  #about = h("div.about");
+  #token = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true, id: "token" });
+  #refusal = h("p.problem", { role: "alert" });
+  #asked = false;
+  #spoken = "";
+
+  pill = h("button.pill", { type: "button", popovertarget: "connection" }, h("span.dot", { "aria-hidden": true }), this.#text);
+  panel = h("div.panel", { id: "connection", popover: "auto", "aria-label": "Connection" }, this.#about);
+  banner = h("div.banner", { hidden: true });
+  dialog = h("dialog", { "aria-labelledby": "token-title" });
+
+  /**
+   * @param {import("./agent_client.js").AgentClient} client @param {ConnectionActions} actions
+   * @param {(text: string) => void} announce
+   */
+  constructor(client, actions, announce) {
+    this.#client = client;
+    this.#actions = actions;
+    this.#announce = announce;
+    this.#fillDialog();
+    this.panel.addEventListener("toggle", () => this.#fillPanel());
+    client.addEventListener("state", () => this.#changed());
+    this.#changed();
+  }
+
+  #changed() {
+    const { state } = this.#client;
+    if (state.name === "refused" && state.code === "authentication_failed") this.askForToken();
+    if (state.name === "ready") {
+      this.#asked = false;
+      this.dialog.close();
+    }
+    this.#fillBanner();
+    this.#fillPanel();
+    this.tick(Date.now());
+    const { text } = shortly(state, 0);
+    if (text !== this.#spoken && state.name !== "connecting" && state.name !== "logging_in") this.#announce(this.#spoken = text);
+  }
+
+  /** @param {number} now */
+  tick(now) {
+    const { text, tone } = shortly(this.#client.state, now);
+    this.#text.textContent = text;
+    this.pill.dataset.tone = tone;
+  }
+
+  #fillBanner() {
+    const { state } = this.#client;
+    const sentence = fully(state);
+    this.banner.hidden = !sentence;
+    this.banner.replaceChildren(h("span", {}, sentence), ...(sentence ? this.#buttons() : []));
+  }
+
+  /** @returns {HTMLElement[]} what can be done in this state */
+  #buttons() {
+    const { state } = this.#client;
+    const { retry, login, logout, fresh } = this.#actions;
+    const button = (/** @type {string} */ caption, /** @type {() => void} */ action) =>
+      h("button", { type: "button", onclick: () => { this.panel.hidePopover(); action(); } }, caption);
+    if (state.name === "waiting") return [button("Try now", retry)];
+    if (state.code === "authentication_failed") return [button("Enter the token", () => this.askForToken())];
+    if (state.code === 4501) return [button("Take it back", () => login()), button("New session", fresh)];
+    if (state.name === "refused") return [button("Reconnect", () => login())];
+    if (state.name === "connected") return [button("Log in", () => login())];
+    if (state.name === "ready") return [button("New session", fresh), button("Log out", logout)];
+    return [];
+  }
+
+  #fillPanel() {
+    if (!this.panel.matches(":popover-open")) return;
+    const { state, session } = this.#client;
+    const row = (/** @type {string} */ name, /** @type {string} */ value) => [h("dt", {}, name), h("dd", {}, value)];
+    this.#about.replaceChildren(
+      h("p", {}, fully(state) || `${shortly(state, 0).text}.`),
+      h("dl", {}, ...row("Server", location.host), ...row("Session", session?.session_id ?? "none"),
+        ...row("Frames received", String(session?.last_seq ?? 0))),
+      h("div.buttons", {}, ...this.#buttons()));
+  }
+
+  // ---- The token ----
+
+  #fillDialog() {
+    // A password manager keeps a token under a name; there is only one.
+    const name = h("input.visually-hidden", { type: "text", name: "username", autocomplete: "username", value: "agent", readonly: true, tabindex: -1, "aria-hidden": true });
+    const form = h("form", { method: "dialog" }, name,
+      h("h2", { id: "token-title" }, "Token"),
+      h("p", {}, "This server wants a token. It stands in the settings the server was started with."),
+      h("label.field", {}, h("span.label", {}, "Token"), this.#token), this.#refusal,
+      h("div.buttons", {}, h("button.primary", {}, "Log in"),
+        h("button", { type: "button", onclick: () => this.dialog.close() }, "Not now")));
+    form.addEventListener("submit", () => this.#actions.login(this.#token.value));
+    this.dialog.append(form);
+  }
+
+  askForToken() {
+    this.#refusal.textContent = this.#asked ? "The server did not accept this token." : "";
+    this.#asked = true;
+    if (!this.dialog.open) this.dialog.showModal();
+    this.#token.select();
+  }
+}

@@ -1,0 +1,49 @@
+/** Every frame that passed, bounded in number and size, with secrets taken out. */
+
+/**
+ * @typedef {{n: number, time: number, direction: "sent" | "received" | "note", event: string, taskId: string,
+ *   size: number, text: string}} Entry
+ *   `time` in milliseconds since 1970, `size` in bytes of UTF-8. A note is the page's own: "asked", "unsent", "dropped".
+ */
+
+const MOST_ENTRIES = 50_000;
+const MOST_CHARACTERS = 50_000_000;
+const SECRETS = ["token", "resume_token"];
+const encoder = new TextEncoder();
+
+export class FrameRecord extends EventTarget {
+  /** @type {Entry[]} */ entries = [];
+  #characters = 0;
+  #count = 0;
+
+  /**
+   * @param {Entry["direction"]} direction @param {string} text @param {import("./agent_client.js").Frame | null} frame
+   * @param {number} [time]
+   * @returns {Entry}
+   */
+  add(direction, text, frame, time = Date.now()) {
+    const entry = {
+      n: ++this.#count, time, direction, size: encoder.encode(text).length, text: withoutSecrets(text, frame),
+      event: frame?.event ?? "", taskId: typeof frame?.data.task_id === "string" ? frame.data.task_id : "",
+    };
+    this.entries.push(entry);
+    this.#characters += entry.text.length;
+    const evicted = this.#evict();
+    this.dispatchEvent(new CustomEvent("entry", { detail: { entry, evicted } }));
+    return entry;
+  }
+
+  /** @returns {boolean} whether anything was taken out */
+  #evict() {
+    if (this.entries.length <= MOST_ENTRIES && this.#characters <= MOST_CHARACTERS) return false;
+    for (const { text } of this.entries.splice(0, Math.ceil(this.entries.length / 10))) this.#characters -= text.length;
+    return true;
+  }
+}
+
+/** @param {string} text @param {import("./agent_client.js").Frame | null} frame */
+function withoutSecrets(text, frame) {
+  if (frame?.event !== "login" && frame?.event !== "login_response") return text;
+  const hidden = SECRETS.filter((name) => typeof frame.data[name] === "string").map((name) => [name, "•••"]);
+  return hidden.length ? JSON.stringify({ ...frame, data: { ...frame.data, ...Object.fromEntries(hidden) } }) : text;
+}

@@ -1,0 +1,85 @@
+/** Text from an agent or a tool, as text and nothing else: no character in it can hide, reorder or break the page. */
+
+import { h } from "./dom.js";
+
+/** Text beyond this many characters is shown on demand. */
+const SHORT = 20_000;
+
+// C0 and C1 controls but tab and newline; what reorders text; what takes no room. Joiners stay: emoji and scripts need them.
+// eslint-disable-next-line no-control-regex
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+
+/** @param {string} text @returns {string} the same with a visible sign for each character that has none */
+export function visible(text) {
+  return text.replaceAll("\r\n", "\n").replace(HIDDEN, sign);
+}
+
+/** @param {string} character */
+function sign(character) {
+  const code = /** @type {number} */ (character.codePointAt(0));
+  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+  if (code === 0x7f) return "␡";
+  return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+}
+
+/** @param {string} text @returns {DocumentFragment} the text, with what is made visible set apart */
+export function textNodes(text) {
+  const fragment = document.createDocumentFragment();
+  const plain = text.replaceAll("\r\n", "\n");
+  let from = 0;
+  for (const { 0: character, index } of plain.matchAll(HIDDEN)) {
+    if (index > from) fragment.append(plain.slice(from, index));
+    fragment.append(h("span.control", {}, sign(character)));
+    from = index + character.length;
+  }
+  fragment.append(plain.slice(from));
+  return fragment;
+}
+
+/**
+ * Text of any length: what is too long for a page to lay out at once waits behind a button.
+ * @param {string} text
+ * @returns {DocumentFragment}
+ */
+export function longText(text) {
+  const fragment = textNodes(text.slice(0, SHORT));
+  if (text.length <= SHORT) return fragment;
+  const rest = text.length - SHORT;
+  const more = h("button.more", { type: "button" }, `Show ${Math.min(rest, SHORT * 5).toLocaleString("en")} of `
+    + `${rest.toLocaleString("en")} more characters`);
+  more.addEventListener("click", () => more.replaceWith(textNodes(text.slice(SHORT, SHORT * 6)), ...restOf(text)));
+  fragment.append(more);
+  return fragment;
+}
+
+/** @param {string} text @returns {Node[]} */
+function restOf(text) {
+  return text.length > SHORT * 6 ? [longText(text.slice(SHORT * 6))] : [];
+}
+
+/** @param {unknown} value @returns {string} a string as it is, anything else as JSON over several lines */
+export function pretty(value) {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "";
+}
+
+/** @param {number} ms @returns {string} */
+export function duration(ms) {
+  if (ms < 1) return "< 1 ms";
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
+}
+
+/** @param {number} bytes @returns {string} */
+export function byteSize(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < 1024 * 1024) return `${(bytes / 1024).toFixed(1)} kB`;
+  return `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+}
+
+/** @param {number} time in milliseconds since 1970 @returns {string} local time of day */
+export function clock(time, withMs = false) {
+  const date = new Date(time);
+  const text = date.toTimeString().slice(0, 8);
+  return withMs ? `${text}.${String(date.getMilliseconds()).padStart(3, "0")}` : text.slice(0, 5);
+}

@@ -1,0 +1,100 @@
+/** What a tab keeps across a reload: the session, and as many of the newest frames as there is room for. */
+
+/** @typedef {import("./agent_client.js").Session} Session */
+
+const CHUNK = 64 * 1024;
+/** Characters of frames kept: browsers give a page's tab some five million. */
+const ROOM = 2_000_000;
+
+export class TabStore {
+  #prefix = `agent-console ${location.pathname} `;
+  #first = 0;
+  #last = 0;
+  /** @type {Map<number, string>} */ #chunks = new Map();
+  /** @type {Set<number>} */ #dirty = new Set();
+  /** @type {Session | null} */ #session = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+
+  /** @returns {{session: Session | null, token: string | undefined, entries: [string, number, string][], dropped: boolean}} */
+  load() {
+    const { session = null, token, first = 0, last = 0 } = JSON.parse(sessionStorage.getItem(`${this.#prefix}head`) ?? "{}");
+    [this.#first, this.#last, this.#session] = [first, last, session];
+    this.token = token;
+    const entries = [];
+    for (let i = first; i <= last; i++) {
+      const chunk = sessionStorage.getItem(this.#key(i)) ?? "";
+      this.#chunks.set(i, chunk);
+      for (const line of chunk.split("\n")) if (line) entries.push(JSON.parse(line));
+    }
+    return { session, token, entries, dropped: first > 0 };
+  }
+
+  /** @type {string | undefined} */ token;
+
+  /** @param {number} i */
+  #key(i) {
+    return `${this.#prefix}frames ${i}`;
+  }
+
+  /** @param {import("./frame_record.js").Entry} entry @param {Session | null} session as it stands after that frame */
+  add({ direction, time, text }, session) {
+    const line = `${JSON.stringify([direction, time, text])}\n`;
+    const chunk = this.#chunks.get(this.#last) ?? "";
+    if (chunk.length + line.length > CHUNK && chunk) this.#last += 1;
+    this.#chunks.set(this.#last, (this.#chunks.get(this.#last) ?? "") + line);
+    this.#dirty.add(this.#last);
+    this.save(session);
+    // What a person did must not be lost; what the server said it says again.
+    if (direction !== "received") this.flush();
+  }
+
+  /** @param {Session | null} session */
+  save(session) {
+    this.#session = session && { ...session };
+    this.#timer ??= setTimeout(() => this.flush(), 300);
+  }
+
+  /** Frames and the number of the last one go out together, so that after a reload nothing is missing or there twice. */
+  flush() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#evict();
+    try {
+      for (const i of this.#dirty) sessionStorage.setItem(this.#key(i), this.#chunks.get(i) ?? "");
+      this.#writeHead();
+    } catch {
+      this.#giveUp();
+    }
+    this.#dirty.clear();
+  }
+
+  #evict() {
+    let size = 0;
+    for (const chunk of this.#chunks.values()) size += chunk.length;
+    while (size > ROOM) {
+      size -= this.#chunks.get(this.#first)?.length ?? 0;
+      this.#remove(this.#first++);
+      this.#last = Math.max(this.#last, this.#first);
+    }
+  }
+
+  /** @param {number} i */
+  #remove(i) {
+    this.#chunks.delete(i);
+    this.#dirty.delete(i);
+    sessionStorage.removeItem(this.#key(i));
+  }
+
+  /** The browser has no room: keeps no frame, and so the server will be asked for all that it still has. */
+  #giveUp() {
+    for (const i of [...this.#chunks.keys()]) this.#remove(i);
+    this.#first = ++this.#last;
+    if (this.#session) this.#session.last_seq = 0;
+    this.#writeHead();
+  }
+
+  #writeHead() {
+    const head = { session: this.#session, token: this.token, first: this.#first, last: this.#last };
+    sessionStorage.setItem(`${this.#prefix}head`, JSON.stringify(head));
+  }
+}
