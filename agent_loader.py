@@ -3,20 +3,24 @@
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adapters.frameworks import UnsupportedAgent, adapt, recognise
 from adapters.plain import PlainAgent
+from adapters.resources import open_agent
 from adapters.threads import in_thread
 from agent_contract import Agent, AgentFactory
 
 ACCEPTED = (
     "a factory of agents (a function, class or async function without required parameters), "
-    "or a plain function or generator of one message"
+    "a plain function or generator of one message, or an agent of a framework (docs/frameworks.md)"
 )
 
 QUICK = 0.005
@@ -25,6 +29,22 @@ QUICK = 0.005
 
 class AgentNotLoadable(Exception):  # noqa: N818  # it is what happened, and reads so where it is caught
     """Nothing that can be served stands where the setting points; the message is one line for whoever set it."""
+
+
+def load_agents(specs: Sequence[str]) -> dict[str, AgentFactory]:
+    """Load each ``name=module:attribute``, and what has no name as "default"; the first is the one to take by default.
+
+    Raises:
+        AgentNotLoadable: if one of them cannot be loaded, or a name stands twice.
+    """
+    agents: dict[str, AgentFactory] = {}
+    for spec in specs:
+        named = re.fullmatch(r"([\w.-]+)=(.+)", spec)
+        name, place = (named[1], named[2]) if named else ("default", spec)
+        if name in agents:
+            raise AgentNotLoadable(f"two agents are named '{name}': give each a name of its own, name=module:attribute")
+        agents[name] = load_agent(place)
+    return agents
 
 
 def load_agent(spec: str) -> AgentFactory:
@@ -49,6 +69,8 @@ def load_agent(spec: str) -> AgentFactory:
 
 
 def _factory(found: Any, spec: str) -> AgentFactory:
+    if recognise(found) is not None:
+        return _of_framework(found, spec)
     if not callable(found):
         kind = type(found).__name__
         raise AgentNotLoadable(f"cannot load agent '{spec}': found an object of type {kind}; accepted is {ACCEPTED}")
@@ -64,6 +86,18 @@ def _factory(found: Any, spec: str) -> AgentFactory:
     raise AgentNotLoadable(
         f"cannot load agent '{spec}': '{found!r:.80}' has {required} required parameters; accepted is {ACCEPTED}"
     )
+
+
+def _of_framework(found: Any, spec: str) -> AgentFactory:
+    try:
+        adapt(found)  # so that what cannot be served is told at the start
+    except UnsupportedAgent as exc:
+        raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
+
+    async def create() -> Agent:
+        return adapt(found)  # the object is shared, the memory in its adapter is the session's own
+
+    return create
 
 
 class _Factory:
@@ -84,9 +118,34 @@ class _Factory:
             self._quick = time.perf_counter() - started < QUICK
         if inspect.isawaitable(agent):
             agent = await agent
-        if not inspect.iscoroutinefunction(getattr(agent, "run", None)):
-            raise TypeError(f"the factory made a {type(agent).__name__}, which has no 'async def run(message, turn)'")
-        return agent  # type: ignore[no-any-return]  # checked just now, as far as it can be
+        if recognise(agent) is None and isinstance(agent, AbstractAsyncContextManager):
+            agent, close = await open_agent(agent)
+            return _Opened(_as_agent(agent), close)
+        return _as_agent(agent)
+
+
+class _Opened:
+    """An agent with what its factory opened for it, which is closed after it."""
+
+    def __init__(self, agent: Agent, close: Callable[[], Awaitable[None]]) -> None:
+        self._agent, self._close = agent, close
+        self.run = agent.run
+
+    async def aclose(self) -> None:
+        """Close the agent, then what was opened for it."""
+        try:
+            if hasattr(self._agent, "aclose"):
+                await self._agent.aclose()
+        finally:
+            await self._close()
+
+
+def _as_agent(made: Any) -> Agent:
+    if recognise(made) is not None:
+        return adapt(made)
+    if not inspect.iscoroutinefunction(getattr(made, "run", None)):
+        raise TypeError(f"the factory made a {type(made).__name__}, which has no 'async def run(message, turn)'")
+    return made  # type: ignore[no-any-return]  # checked just now, as far as it can be
 
 
 def _required_parameters(function: Callable[..., Any]) -> int:

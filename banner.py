@@ -14,7 +14,7 @@ def banner(settings: Settings, port: int) -> str:
     """Return the agent that is served, every URL that it is reached at, and what is unsafe about that."""
     scheme = "wss" if settings.tls_cert else "ws"
     hosts = _hosts(settings.host)
-    lines = [f"Serving agent {settings.agent}, at"]
+    lines = [f"Serving agent {', '.join(settings.agent)}, at"]
     lines += [f"    {scheme}://{host}:{port}" for host in hosts]
     if settings.console:
         lines.append(f"and a console for it at {'https' if settings.tls_cert else 'http'}://{hosts[0]}:{port}/")

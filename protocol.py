@@ -115,6 +115,7 @@ class Login(ClientFrame):
     session_id: Optional[str] = None
     resume_token: Optional[str] = None
     last_seq: Optional[Annotated[int, Field(ge=0, lt=2**63)]] = None
+    agent: Optional[str] = None
 
 
 class AgentRequest(ClientFrame):

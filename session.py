@@ -5,6 +5,7 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 from agent_contract import Agent, AgentFactory, Turn
@@ -187,16 +188,16 @@ class Session:
 
 
 class SessionManager:
-    """All sessions of the process, and what they may use together."""
+    """All sessions of the process, and what they may use together. The first of the agents is the default."""
 
-    def __init__(self, settings: Settings, create_agent: AgentFactory) -> None:
+    def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
         self.settings = settings
         self.budget = LogBudget(settings.resume_memory)
         self.sessions: dict[str, Session] = {}
         self.running: set[AgentTask] = set()
         """Every task that still runs, the abandoned ones too: this is what owns them."""
         self.shutting_down = False
-        self._create_agent = create_agent
+        self._agents = agents
         self._opening = 0
         self._kept: set[asyncio.Task[Any]] = set()
 
@@ -207,11 +208,15 @@ class SessionManager:
             ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``.
         """
         self._refuse_while_shutting_down()
+        create_agent = self._agents.get(login.agent or next(iter(self._agents)))
+        if create_agent is None:
+            names = ", ".join(self._agents)
+            raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.")
         if len(self.sessions) + self._opening >= self.settings.max_sessions:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, "The server has no room for another session.")
         self._opening += 1
         try:
-            agent = await self._new_agent()
+            agent = await self._new_agent(create_agent)
         finally:
             self._opening -= 1
         session = Session(agent, self, resumable=bool(login.resumable))
@@ -293,8 +298,8 @@ class SessionManager:
         task.add_done_callback(self._kept.discard)
         return task
 
-    async def _new_agent(self) -> Agent:
-        creation = self.keep(asyncio.create_task(contained(self._create_agent())))
+    async def _new_agent(self, create_agent: AgentFactory) -> Agent:
+        creation = self.keep(asyncio.create_task(contained(create_agent())))
         failure = await outcome(creation, self.settings.agent_creation_timeout)
         if failure is None:
             return creation.result()

@@ -41,6 +41,7 @@ SecondsOrNone = Annotated[Seconds | None, BeforeValidator(_switched_off)]
 CountOrNone = Annotated[Count | None, BeforeValidator(_switched_off)]
 TextOrNone = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 Items = Annotated[tuple[str, ...], BeforeValidator(_items)]
+Agents = Annotated[Items, Field(min_length=1)]
 Networks = Annotated[Items, AfterValidator(_networks)]
 FileOrNone = Annotated[Annotated[Path, AfterValidator(_existing)] | None, BeforeValidator(lambda value: value or None)]
 
@@ -52,7 +53,11 @@ class Settings(BaseModel):
 
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  # open by design, and warned about
     port: int = Field(8765, ge=0, le=65535, description="port to listen on; 0 picks a free one")
-    agent: str = Field("test:create_agent", description="the agent to serve: module:attribute or file.py:attribute")
+    agent: Agents = Field(
+        ("test:create_agent",),
+        description="the agent to serve, module:attribute or file.py:attribute; "
+        "several as name=module:attribute each, the first is the default",
+    )
     auth_token: TextOrNone = Field(None, description="token that a login must carry")
     tls_cert: FileOrNone = Field(None, description="TLS certificate chain, a PEM file")
     tls_key: FileOrNone = Field(None, description="TLS private key, a PEM file")
@@ -140,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         text = f"{field.description} (default: {shown}; {_variable(name)})".replace("%", "%%")
         if field.annotation is bool:
             parser.add_argument(_flag(name), help=text, action=argparse.BooleanOptionalAction)
+        elif name == "agent":
+            parser.add_argument(_flag(name), help=text, metavar="AGENT", action="append")
         else:
             parser.add_argument(_flag(name), help=text, metavar=name.rpartition("_")[2].upper())
     return parser

@@ -14,7 +14,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 import logs
 from agent_contract import AgentFactory
-from agent_loader import AgentNotLoadable, load_agent
+from agent_loader import AgentNotLoadable, load_agents
 from banner import banner
 from connection import AgentConnection, CloseCode
 from connection_handler import ConnectionHandler
@@ -48,10 +48,10 @@ RESERVED_DESCRIPTORS = 64
 
 
 class AgentServer:
-    """Listens, and serves the agents of one factory. ``async with`` starts it and shuts it down."""
+    """Listens, and serves each of these agents by its name. ``async with`` starts it and shuts it down."""
 
-    def __init__(self, settings: Settings, create_agent: AgentFactory) -> None:
-        self.manager = SessionManager(settings, create_agent)
+    def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
+        self.manager = SessionManager(settings, agents)
         self._settings = settings
         self._gatekeeper = Gatekeeper(settings, self.manager)
         self._sockets: set[AgentConnection] = set()
@@ -142,21 +142,21 @@ def main() -> int:
     load_dotenv(Path.cwd() / ".env")
     try:
         settings = load_settings(sys.argv[1:], os.environ)
-        create_agent = load_agent(settings.agent)
+        agents = load_agents(settings.agent)
     except (SettingsError, AgentNotLoadable) as exc:
         print(f"websocket_server.py: {exc}", file=sys.stderr)
         return 2
     logs.configure(settings.log_level)
     settings = _fit_to_descriptors(settings)
-    return asyncio.run(_run(settings, create_agent))
+    return asyncio.run(_run(settings, agents))
 
 
-async def _run(settings: Settings, create_agent: AgentFactory) -> int:
+async def _run(settings: Settings, agents: Mapping[str, AgentFactory]) -> int:
     threads = ThreadPoolExecutor(settings.max_threads, THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
     told = asyncio.Event()
     _on_signal(told.set)
-    server = AgentServer(settings, create_agent)
+    server = AgentServer(settings, agents)
     try:
         await server.start()
     except OSError as exc:

@@ -6,11 +6,11 @@ import time
 from agent_contract import Turn
 from protocol import AgentOutput
 
-TEXT = "thirty-five characters make a token."
+TEXT = "some thirty-five characters of text"
 
 
 class Scripted:
-    """Understands ``burst OUTPUTS``, ``pace OUTPUTS SECONDS`` and ``work OUTPUTS SECONDS``, and answers all with "done"."""
+    """Understands ``burst OUTPUTS``, ``pace OUTPUTS SECONDS`` and ``work OUTPUTS SECONDS``; answers "done"."""
 
     async def run(self, message: str, turn: Turn) -> str:
         """Do what the message says."""

@@ -9,7 +9,9 @@ from websockets.asyncio.server import ServerConnection, serve
 
 LOGGED_IN = b'{"event":"login_response","data":{"session_id":"0123456789abcdef","status":"success"}}'
 RECEIVED = b'{"event":"agent_request_received","data":{"task_id":"%016x"}}'
-OUTPUT = b'{"event":"agent_output","data":{"task_id":"0123456789abcdef","output":"thirty-five characters make a token."}}'
+OUTPUT = (
+    b'{"event":"agent_output","data":{"task_id":"0123456789abcdef","output":"some thirty-five characters of text"}}'
+)
 STAMPED = b'{"event":"agent_output","data":{"task_id":"0123456789abcdef","output":"%d characters to pace"}}'
 ANSWER = b'{"event":"agent_response","data":{"task_id":"0123456789abcdef","response":"done"}}'
 CANCELLED = b'{"event":"task_cancelled","data":{"task_id":"%016x"}}'

@@ -6,6 +6,8 @@ from typing import Literal
 
 from bench.servers import BARE, SERVER, USUAL, Peer
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -23,7 +25,7 @@ class Goal:
         return measured >= self.bound if self.sense == "≥" else measured <= self.bound
 
     def __str__(self) -> str:
-        return f"{self.sense} {self.bound:g}" + ("×" if self.of == "ratio" else "")
+        return f"{self.sense} {self.bound:g}" + (TIMES if self.of == "ratio" else "")
 
 
 @dataclass(frozen=True)

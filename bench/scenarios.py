@@ -190,7 +190,7 @@ def _visit(server: Server, visits: int, *, at_once: int) -> tuple[float, list[fl
 
 
 def mixed(peer: Peer, scale: float) -> Figures:
-    """One client bursts without end; 20 others ask, and wait a moment after each answer."""
+    """One client bursts without end; 20 others ask, and ask again a moment after each answer."""
     delays: list[float] = []
     with running(peer) as server:
         first, *others = server.sessions(21)
@@ -222,8 +222,8 @@ def _ask_now_and_then(link: Link, end: float, delays: list[float]) -> Talk[None]
 
 def client(peer: Peer, scale: float) -> Figures:
     """The burst once more, received by the project's client, or by a bare loop of the library's."""
-    how = "stream" if peer.name == SERVER.name else "bare"
-    with running(SERVER) as server:
+    how, served = ("stream", peer) if peer.name == SERVER.name else ("bare", SERVER)
+    with running(served) as server:
         command = [sys.executable, "-m", "bench.stream_client", how, str(server.port), str(_scaled(50_000, scale))]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)  # noqa: S603  # our own
     return {"rate": float(done.stdout)}

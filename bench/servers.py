@@ -33,7 +33,7 @@ SCHEDULED_CPU_TIME = 2
 
 @dataclass(frozen=True)
 class Peer:
-    """One of the servers: its name in the data, its name for people, and what follows ``python`` on its command line."""
+    """One of the servers: its name in the data and its name for people, and what follows ``python`` to start it."""
 
     name: str
     title: str
@@ -126,7 +126,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without settings for the server, and without those of a ``.env``: defaults are measured."""
+    """Return the environment without settings, and without those of a ``.env``: the defaults are measured."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
     return own | {"PYTHON_DOTENV_DISABLED": "1"}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
-TEXT = "thirty-five characters make a token."
+TEXT = "some thirty-five characters of text"
 
 
 async def send(connection: ServerConnection, event: str, **data: Any) -> None:

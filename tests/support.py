@@ -120,7 +120,7 @@ async def serving(create_agent: Callable[[], Agent] = Scripted, **settings: Any)
         return create_agent()
 
     defaults: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "shutdown_grace": 0, "cancel_timeout": 5}
-    async with AgentServer(Settings(**{**defaults, **settings}), create) as server:
+    async with AgentServer(Settings(**{**defaults, **settings}), {"agent": create}) as server:
         yield server
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from adapters.plain import PlainAgent
 from agent_contract import Approval, Turn
-from agent_loader import AgentNotLoadable, load_agent
+from agent_loader import AgentNotLoadable, load_agent, load_agents
 from protocol import AgentOutput, ToolCall, ToolResult
-from tests.support import PATIENCE, Peer, Scripted, eventually, logged_in, serving
+from settings import Settings
+from tests.support import PATIENCE, Peer, Scripted, connected, eventually, logged_in, serving
+from websocket_server import AgentServer
 
 MODULE = """
 class Echo:
@@ -352,3 +354,52 @@ async def _ask_until_quiet(peer: Peer, measure: Any) -> None:
         before = measure()
         for number in range(4):
             assert await peer.ask(f"say {number}") == f"say {number}"
+
+
+async def test_one_server_has_several_agents_and_a_login_names_its_own(module: Path) -> None:
+    specs = [f"loud={module}:answer", f"plain={module}:Echo"]
+    async with AgentServer(Settings(host="127.0.0.1", port=0), load_agents(specs)) as server:
+        for login, answer in (({}, "HELLO"), ({"agent": "loud"}, "HELLO"), ({"agent": "plain"}, "hello")):
+            async with logged_in(server, **login) as peer:
+                assert await peer.ask("hello") == answer
+        async with connected(server) as peer:
+            await peer.send("login", agent="quiet")
+            error = await peer.expect("error")
+            assert error["code"] == "agent_unavailable"
+            assert "loud, plain" in error["message"]
+            assert "quiet" not in error["message"]
+
+
+def test_two_agents_of_one_name_are_refused(module: Path) -> None:
+    with pytest.raises(AgentNotLoadable, match="two agents are named 'default'"):
+        load_agents([f"{module}:Echo", f"{module}:answer"])
+
+
+async def test_what_a_factory_opens_is_closed_with_the_session(tmp_path: Path) -> None:
+    (tmp_path / "opening_agent.py").write_text(OPENING)
+    agents = load_agents([f"{tmp_path / 'opening_agent.py'}:create"])
+    async with AgentServer(Settings(host="127.0.0.1", port=0), agents) as server, logged_in(server) as peer:
+        assert await peer.ask("hello") == "opened"
+        await peer.send("logout")
+        await peer.expect("logout_response")
+        await peer.login()
+        assert await peer.ask("hello") == "opened closed opened"
+
+
+OPENING = """
+from contextlib import asynccontextmanager
+
+SEEN = []
+
+class Agent:
+    async def run(self, message, turn):
+        return " ".join(SEEN)
+
+@asynccontextmanager
+async def create():
+    SEEN.append("opened")
+    try:
+        yield Agent()
+    finally:
+        SEEN.append("closed")
+"""

@@ -8,11 +8,25 @@ from tests.support import logged_in, serving
 from tests.wire import Opcode, Wire, frame, undisturbed, upgraded
 
 ROOM = 2 * 1024 * 1024
+LONG = "x" * 1024 * 1024
+ZEROS = ",".join("0" * 500_000)
+
+
+def envelope(event: str, data: str) -> str:
+    return f'{{"event": {event}, "data": {data}}}'
 
 
 def request(data: str) -> str:
-    """Return an ``agent_request`` with this text for its ``data``."""
-    return '{"event": "agent_request", "data": %s}' % data
+    return envelope('"agent_request"', data)
+
+
+def request_of(message: str) -> str:
+    return request(f'{{"message": {message}}}')
+
+
+def beside(extra: str) -> str:
+    """Return the ``data`` of a request with a field that nobody knows."""
+    return f'{{"message": "x", "extra": {extra}}}'
 
 
 def nested(depth: int) -> str:
@@ -32,37 +46,37 @@ REFUSED: dict[str, tuple[str, str]] = {
     "an event that is null": ('{"event": null, "data": {}}', "invalid_frame"),
     "an event that is an object": ('{"event": {"login": 1}, "data": {}}', "invalid_frame"),
     "an empty event": ('{"event": "", "data": {}}', "unknown_event"),
-    "an event of a megabyte": ('{"event": "%s", "data": {}}' % ("x" * 2**20), "unknown_event"),
+    "an event of a megabyte": (envelope(f'"{LONG}"', "{}"), "unknown_event"),
     "an unknown event": ('{"event": "reboot", "data": {}}', "unknown_event"),
     "an event of the server's": ('{"event": "login_response", "data": {}}', "unknown_event"),
     "an event in other letters": ('{"event": "Login", "data": {}}', "unknown_event"),
     "no data": ('{"event": "login"}', "invalid_frame"),
+    **{f"data that is {data}": (request(data), "invalid_frame") for data in ("null", "[]", '"x"', "5", "{}")},
     **{
-        f"data that is {data}": ('{"event": "agent_request", "data": %s}' % data, "invalid_frame")
-        for data in ("null", "[]", '"x"', "5", "{}")
-    },
-    **{
-        f"a message that is {message}": (request('{"message": %s}' % message), "invalid_frame")
+        f"a message that is {message}": (request_of(message), "invalid_frame")
         for message in ("null", "[]", "{}", "5", "true", "NaN", "1e400", "-Infinity")
     },
-    "nesting of 201": (request('{"message": "x", "extra": %s}' % nested(201)), "invalid_json"),
+    "nesting of 201": (request(beside(nested(201))), "invalid_json"),
     "nesting of 100,000": (nested(100_000), "invalid_json"),
     "nesting that never ends": ("[" * 100_000, "invalid_json"),
-    "an integer of 4,301 digits": (request('{"message": "x", "extra": %s}' % ("9" * 4301)), "invalid_json"),
+    "an integer of 4,301 digits": (request(beside("9" * 4301)), "invalid_json"),
     "a lone surrogate escape": (request(r'{"message": "\ud800"}'), "invalid_json"),
     "a lone low surrogate escape": (request(r'{"message": "\udc00x"}'), "invalid_json"),
     "a lone surrogate in a key": (request(r'{"message": "x", "\ud800": 1}'), "invalid_json"),
     "a raw control character": (request('{"message": "\x01"}'), "invalid_json"),
     "a raw newline": (request('{"message": "a\nb"}'), "invalid_json"),
-    "an array of 500,000 elements": ("[%s0]" % ("0," * 499_999), "invalid_frame"),
-    "data of 500,000 elements": (request("[%s0]" % ("0," * 499_999)), "invalid_frame"),
+    "an array of 500,000 elements": (f"[{ZEROS}]", "invalid_frame"),
+    "data of 500,000 elements": (request(f"[{ZEROS}]"), "invalid_frame"),
     "a top level with more": ('{"event": "login", "data": {}, "id": 1}', "invalid_frame"),
     "a top level with __proto__": ('{"event": "login", "data": {}, "__proto__": {}}', "invalid_frame"),
-    "a last_seq of 2**63": ('{"event": "login", "data": {"last_seq": %d}}' % 2**63, "invalid_frame"),
+    "a last_seq of 2**63": (envelope('"login"', f'{{"last_seq": {2**63}}}'), "invalid_frame"),
     "a last_seq that is negative": ('{"event": "login", "data": {"last_seq": -1}}', "invalid_frame"),
-    "a request_id of 65 characters": (request('{"message": "x", "request_id": "%s"}' % ("x" * 65)), "invalid_frame"),
+    "a request_id of 65 characters": (
+        request(f'{{"message": "x", "request_id": "{LONG[:65]}"}}'),
+        "invalid_frame",
+    ),
     "a task_id of a megabyte": (
-        '{"event": "cancel_request", "data": {"task_id": "%s"}}' % ("x" * 2**20),
+        envelope('"cancel_request"', f'{{"task_id": "{LONG}"}}'),
         "invalid_frame",
     ),
 }
@@ -83,8 +97,11 @@ async def refused(wire: Wire, message: str) -> str:
 async def test_what_is_no_frame_is_refused_before_and_after_the_login(
     message: str, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sizes = {"max_login_size": ROOM, "max_message_size": ROOM}
-    async with serving(**sizes) as server, undisturbed(server, caplog), upgraded(server.port) as wire:
+    async with (
+        serving(max_login_size=ROOM, max_message_size=ROOM) as server,
+        undisturbed(server, caplog),
+        upgraded(server.port) as wire,
+    ):
         assert await refused(wire, message) == code
         await wire.login()
         assert await refused(wire, message) == code
@@ -93,11 +110,11 @@ async def test_what_is_no_frame_is_refused_before_and_after_the_login(
 ACCEPTED = {
     "a null character": r'{"message": "a\u0000b"}',
     "a pair of surrogate escapes": r'{"message": "\ud83d\ude00"}',
-    "other numbers": '{"message": "x", "extra": [NaN, Infinity, -Infinity, 1e400]}',
+    "other numbers": beside("[NaN, Infinity, -Infinity, 1e400]"),
     "a key twice, of which the last counts": '{"message": 5, "message": "x"}',
     "fields of Python's own": '{"message": "x", "__class__": "y", "__proto__": {"z": 1}, "model_config": {}}',
     "fields that nobody knows": '{"message": "x", "user": {"name": "y"}, "": null}',
-    "nesting of 190": '{"message": "x", "extra": %s}' % nested(190),
+    "nesting of 190": beside(nested(190)),
     "an empty message": '{"message": ""}',
 }
 

@@ -51,8 +51,11 @@ CLOSE_CODES: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize(("sent", "code"), CLOSE_CODES.values(), ids=CLOSE_CODES.keys())
 async def test_a_bad_frame_closes_its_own_connection(sent: bytes, code: int, caplog: pytest.LogCaptureFixture) -> None:
-    quick = {"max_login_size": LIMIT, "close_timeout": 0.2}
-    async with serving(**quick) as server, undisturbed(server, caplog), upgraded(server.port) as wire:
+    async with (
+        serving(max_login_size=LIMIT, close_timeout=0.2) as server,
+        undisturbed(server, caplog),
+        upgraded(server.port) as wire,
+    ):
         wire.send(sent)
         assert await wire.close_code() == code
 
@@ -66,8 +69,11 @@ async def test_a_message_of_just_the_size_that_is_allowed_is_read() -> None:
 
 
 async def test_the_limit_of_a_message_is_a_larger_one_after_the_login(caplog: pytest.LogCaptureFixture) -> None:
-    sizes = {"max_login_size": LIMIT, "max_message_size": 4 * LIMIT}
-    async with serving(**sizes) as server, undisturbed(server, caplog), upgraded(server.port, resumable=False) as wire:
+    async with (
+        serving(max_login_size=LIMIT, max_message_size=4 * LIMIT) as server,
+        undisturbed(server, caplog),
+        upgraded(server.port, resumable=False) as wire,
+    ):
         wire.send(frame(Opcode.TEXT, b" " * 4 * LIMIT))
         assert (await wire.receive_event())[1]["code"] == "invalid_json"
         wire.send(frame(Opcode.TEXT, b" " * (4 * LIMIT + 1)))

@@ -1,13 +1,13 @@
 """Proper frames at the wrong time: each gets the answer that the protocol promises, and changes nothing else."""
 
-import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from agent_contract import Turn
 from protocol import InputRequired
 from tests.support import Peer, Scripted, connected, logged_in, serving
-from tests.wire import undisturbed
+from tests.wire import text, undisturbed, upgraded
 
 UNKNOWN = "0123456789abcdef"
 
@@ -64,7 +64,14 @@ async def test_a_second_login_is_refused_and_the_session_goes_on(caplog: pytest.
         assert (await peer.expect("task_cancelled"))["task_id"] == task_id
 
 
-BAD_TOKENS = {"none": None, "wrong": "secreT", "empty": "", "huge": "x" * 10_000, "not ASCII": "sécret", "nul": "secret\x00"}
+BAD_TOKENS = {
+    "none": None,
+    "wrong": "secreT",
+    "empty": "",
+    "huge": "x" * 10_000,
+    "not ASCII": "sécret",
+    "nul": "secret\x00",
+}
 
 
 @pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
@@ -94,7 +101,8 @@ async def test_unknown_finished_and_foreign_tasks_get_the_same_answer(caplog: py
         await peer.expect("agent_response")
         foreign = await other.request("park")
         answers = [
-            await refused(peer, "cancel_request", task_id=task_id) for task_id in (UNKNOWN, finished, foreign, "", "é\n")
+            await refused(peer, "cancel_request", task_id=task_id)
+            for task_id in (UNKNOWN, finished, foreign, "", "é\n")
         ]
         assert {(answer.pop("task_id"), *answer.values()) for answer in answers} == {
             (task_id, "No such task is running.", "unknown_task") for task_id in (UNKNOWN, finished, foreign, "", "é\n")
@@ -104,7 +112,12 @@ async def test_unknown_finished_and_foreign_tasks_get_the_same_answer(caplog: py
 
 
 async def test_another_sessions_input_cannot_be_answered(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(asking) as server, undisturbed(server, caplog), logged_in(server) as peer, logged_in(server) as other:
+    async with (
+        serving(asking) as server,
+        undisturbed(server, caplog),
+        logged_in(server) as peer,
+        logged_in(server) as other,
+    ):
         task_id = await other.request("ask")
         question = await other.expect("input_required")
         answer = {"task_id": task_id, "input_id": question["input_id"], "response": "stolen"}
@@ -147,23 +160,25 @@ async def test_the_limit_of_all_tasks_holds_across_sessions(caplog: pytest.LogCa
 
 
 async def test_a_flood_of_valid_messages_is_refused_and_then_closed(caplog: pytest.LogCaptureFixture) -> None:
-    limits = {"rate_limit": 1, "rate_burst": 5}
-    async with serving(**limits) as server, logged_in(server) as peer:
-        for number in range(15):
-            await peer.send("agent_request", message="x", request_id=str(number))
-        refusals = [data for event, data in await _all(peer) if event == "error"]
-        assert peer.socket.close_code == 4429
-        assert {data["code"] for data in refusals} == {"rate_limited"}
-        assert all("request_id" in data for data in refusals)
-        assert not [record for record in caplog.records if record.exc_info]
+    async with (
+        serving(rate_limit=1, rate_burst=5, close_timeout=0.2) as server,
+        undisturbed(server, caplog),
+        upgraded(server.port, resumable=False) as wire,
+    ):
+        # The login took the first of five tokens, so four pass, and after five more refusals it is enough.
+        wire.send(*(text("cancel_request", task_id=str(number)) for number in range(11)))
+        answers = [await wire.receive_event() for _ in range(9)]
+        assert [data["code"] for _, data in answers] == ["unknown_task"] * 4 + ["rate_limited"] * 5
+        assert await wire.close_code() == 4429
 
 
-async def _all(peer: Peer) -> list[tuple[str, dict[str, object]]]:
-    import json
-    return [(frame["event"], frame["data"]) async for message in peer.socket for frame in [json.loads(message)]]
+async def test_a_request_that_came_too_fast_is_told_so_with_its_id() -> None:
+    async with serving(rate_limit=1, rate_burst=1) as server, logged_in(server) as peer:
+        answer = await refused(peer, "agent_request", message="x", request_id="mine")
+        assert (answer["code"], answer["request_id"]) == ("rate_limited", "mine")
 
 
-WRONG_RESUMES = {
+WRONG_RESUMES: dict[str, dict[str, str | None]] = {
     "a wrong token": {"resume_token": "wrong"},
     "an empty token": {"resume_token": ""},
     "no token": {"resume_token": None},
@@ -177,6 +192,96 @@ WRONG_RESUMES = {
 async def test_a_wrong_resume_gets_one_and_the_same_answer(
     wrong: dict[str, str | None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving() as server, undisturbed(server, caplog), connected(server) as peer:
-        async with logged_in(server, resumable=True) as owner:
-            login = await owner.login_again()
+    async with serving() as server, undisturbed(server, caplog), connected(server) as owner, connected(server) as peer:
+        right = await owner.login(resumable=True)
+        resume = {"session_id": right["session_id"], "resume_token": right["resume_token"], "last_seq": 0, **wrong}
+        answer = {"code": "session_not_found", "message": "There is no such session to take up."}
+        assert await refused(peer, "login", **resume) == answer
+        await peer.login()
+        assert await owner.ask("still mine") == "still mine"
+
+
+async def test_one_sessions_token_does_not_open_another(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as server, undisturbed(server, caplog), connected(server) as owner, connected(server) as thief:
+        right = await owner.login(resumable=True)
+        own = await thief.login(resumable=True)
+        await thief.send("logout")
+        await thief.expect("logout_response")
+        for token in (own["resume_token"], right["session_id"]):
+            resume = {"session_id": right["session_id"], "resume_token": token, "last_seq": 0}
+            assert (await refused(thief, "login", **resume))["code"] == "session_not_found"
+        assert await owner.ask("still mine") == "still mine"
+
+
+async def test_neither_an_ended_session_nor_one_that_is_not_resumable_can_be_taken_up() -> None:
+    async with serving() as server, connected(server) as peer, connected(server) as other:
+        plain = await other.login()
+        ended = await peer.login(resumable=True)
+        await peer.send("logout")
+        await peer.expect("logout_response")
+        for session_id, token in ((ended["session_id"], ended["resume_token"]), (plain["session_id"], "")):
+            resume = {"session_id": session_id, "resume_token": token, "last_seq": 0}
+            assert (await refused(peer, "login", **resume))["code"] == "session_not_found"
+
+
+@pytest.mark.parametrize("last_seq", [1, 2**62, -1, "0", 2**63, 2**64, 0.5, True, [], {}])
+async def test_a_last_seq_that_was_never_given_out_is_an_invalid_frame(
+    last_seq: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as server, undisturbed(server, caplog), connected(server) as owner, connected(server) as peer:
+        right = await owner.login(resumable=True)
+        resume = {"session_id": right["session_id"], "resume_token": right["resume_token"]}
+        answer = await refused(peer, "login", **resume, last_seq=last_seq)
+        assert answer["code"] == "invalid_frame"
+        assert "'last_seq'" in str(answer["message"])
+        assert await owner.ask("still mine") == "still mine"
+
+
+async def test_a_cancel_pipelined_right_behind_its_request_ends_it_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Scripted()
+    async with serving(lambda: agent) as server, undisturbed(server, caplog), upgraded(server.port) as wire:
+        await wire.login()
+        # Nobody can know the id that early; who guesses it all the same cancels a task before its first step.
+        monkeypatch.setattr("agent_task.secrets", SimpleNamespace(token_hex=lambda _: UNKNOWN))
+        wire.send(text("agent_request", message="park"), text("cancel_request", task_id=UNKNOWN))
+        assert [await wire.receive_event() for _ in range(2)] == [
+            ("agent_request_received", {"task_id": UNKNOWN}),
+            ("task_cancelled", {"task_id": UNKNOWN}),
+        ]
+        assert "park" not in agent.runs
+
+
+async def test_a_logout_pipelined_right_behind_requests_ends_each_of_them_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving() as server, undisturbed(server, caplog), upgraded(server.port) as wire:
+        await wire.login()
+        wire.send(text("agent_request", message="park") * 3, text("logout"), text("cancel_request", task_id=UNKNOWN))
+        events = [await wire.receive_event() for _ in range(8)]
+        assert [event for event, _ in events] == [
+            *["agent_request_received"] * 3,
+            *["task_cancelled"] * 3,
+            "logout_response",
+            "error",
+        ]
+        assert events[-1][1]["code"] == "not_logged_in"
+
+
+async def test_an_input_is_answered_once_and_not_after_its_task(caplog: pytest.LogCaptureFixture) -> None:
+    async def asks_twice(_: str, turn: Turn) -> str:
+        return f"{await turn.ask(InputRequired(prompt='1'))} {await turn.ask(InputRequired(prompt='2'))}"
+
+    agent = Scripted(ask=asks_twice)
+    async with serving(lambda: agent) as server, undisturbed(server, caplog), logged_in(server) as peer:
+        task_id = await peer.request("ask")
+        first = {"task_id": task_id, "input_id": (await peer.expect("input_required"))["input_id"], "response": "a"}
+        await peer.send("input_response", **first)
+        second = {**first, "input_id": (await peer.expect("input_required"))["input_id"], "response": "b"}
+        again = await refused(peer, "input_response", **first)
+        assert (again["code"], "task_id" in again) == ("unknown_input", False)
+        await peer.send("input_response", **second)
+        assert (await peer.expect("agent_response"))["response"] == "a b"
+        late = await refused(peer, "input_response", **second)
+        assert (late["code"], late["task_id"]) == ("unknown_task", task_id)

@@ -191,10 +191,12 @@ async def test_history_is_bounded_and_forgets_the_oldest_first() -> None:
     assert [exchange.message for exchange in agent._history] == [f"{n}+0" for n in range(5, MAX_EXCHANGES + 5)]
 
 
-async def test_a_failed_run_is_not_remembered() -> None:
+async def test_a_run_that_fails_at_its_last_word_is_not_remembered() -> None:
     class Broken(Recorder):
-        async def emit(self, _: ToolCall | ToolResult | AgentOutput) -> None:
-            raise ConnectionError
+        async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+            await super().emit(event)
+            if self.text.endswith("is 2."):
+                raise ConnectionError
 
     agent = OfflineAgent()
     with pytest.raises(ConnectionError):

@@ -73,7 +73,7 @@ def test_a_message_is_read_as_these_calls(message: str, expected: list[tuple[str
 @pytest.mark.parametrize(
     "message",
     [
-        "please " * 300,
+        "please " * 280,
         "1," * 1000,
         "1" * MAX_MESSAGE,
         "(" * MAX_MESSAGE,
@@ -87,6 +87,9 @@ def test_a_message_is_read_as_these_calls(message: str, expected: list[tuple[str
     ids=lambda message: message[:12].encode("unicode_escape").decode(),
 )
 def test_no_message_takes_long_to_read(message: str) -> None:
-    start = time.process_time()
-    understand(message, TOOLS)
-    assert time.process_time() - start < 0.25  # five times what the loop may be held up, for a machine under load
+    def spent() -> float:
+        start = time.process_time()
+        understand(message, TOOLS)
+        return time.process_time() - start
+
+    assert min(spent() for _ in range(5)) < 0.1

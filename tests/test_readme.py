@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_loader import load_agent
+from agent_loader import load_agents
 from settings import Settings
 from tests.support import PATIENCE
 from websocket_server import AgentServer
@@ -35,7 +35,7 @@ def settings() -> Settings:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=["first", "embedded"])
 async def test_a_client_of_the_readme_runs(program: str) -> None:
-    async with AgentServer(settings(), load_agent("test:create_agent")) as server:
+    async with AgentServer(settings(), load_agents(["test:create_agent"])) as server:
         printed = await run(program, server.port)
     if "listen_for_events" in program:
         for event in ("tool_call", "tool_result", "agent_output", "agent_response"):
@@ -49,7 +49,7 @@ async def test_a_client_of_the_readme_runs(program: str) -> None:
 async def test_the_agent_of_the_readme_is_served(tmp_path: Path) -> None:
     (snippet,) = AGENTS
     (tmp_path / "readme_agent.py").write_text(snippet)
-    async with AgentServer(settings(), load_agent(f"{tmp_path / 'readme_agent.py'}:MyAgent")) as server:
+    async with AgentServer(settings(), load_agents([f"{tmp_path / 'readme_agent.py'}:MyAgent"])) as server:
         ask = PROGRAMS[1].replace("What is 17 * 23?", "one two three").replace("5 miles in km?", "four")
         printed = await run(ask, server.port)
     assert "Counting… " in printed

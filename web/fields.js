@@ -82,7 +82,7 @@ function checkbox(name, initial) {
 function choice(name, values, initial) {
   const options = values.map((value, i) => h("option", { value: i, selected: value === initial },
     textNodes(typeof value === "string" ? value : JSON.stringify(value))));
-  const select = h("select", {}, ...options);
+  const select = h("select", { "aria-label": name || "Answer" }, ...options);
   return { element: h("label.field", {}, label(name || "Answer"), select), read: () => values[select.value] };
 }
 

@@ -1,11 +1,14 @@
 """The scripts of the agent that the pages talk to."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 from agent_contract import Approval, Turn
 from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
-from tests.support import Scripted
+from tests.support import Scripted, serving
+from websocket_server import AgentServer
 
 
 class Stage(Scripted):
@@ -91,3 +94,11 @@ class Stage(Scripted):
         for event in self.hostile:
             await turn.emit(event)
         return "done"
+
+
+@contextlib.asynccontextmanager
+async def stage(**settings: Any) -> AsyncIterator[tuple[Stage, AgentServer]]:
+    """Run a server whose sessions all share one scripted agent."""
+    agent = Stage()
+    async with serving(lambda: agent, **settings) as server:
+        yield agent, server

@@ -71,7 +71,7 @@ class Tab:
         turns = self.page.locator(".turn")
         count = await turns.count()
         await self.page.fill("#message", message)
-        await self.page.press("#message", "Enter")
+        await self.page.locator(".send").click()
         return turns.nth(count)
 
     async def ask_and_wait(self, message: str, state: str = "done") -> Locator:

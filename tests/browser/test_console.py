@@ -1,29 +1,18 @@
 """The console in a real browser: the conversation."""
 
-import contextlib
 import json
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_contract import Approval
-from tests.browser.agents import Stage
-from tests.support import eventually, serving
-from websocket_server import AgentServer
+from tests.browser.agents import stage
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.browser.chromium import Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@contextlib.asynccontextmanager
-async def stage(**settings: Any) -> AsyncIterator[tuple[Stage, AgentServer]]:
-    """Run a server whose sessions all share one scripted agent."""
-    agent = Stage()
-    async with serving(lambda: agent, **settings) as server:
-        yield agent, server
 
 
 async def test_the_page_comes_from_its_own_server_under_strict_headers(tab: "Tab") -> None:
@@ -214,7 +203,7 @@ async def test_an_open_server_asks_for_no_token_and_a_closed_one_until_it_is_rig
     async with stage(auth_token="sésame") as (_, server):
         await tab.open(server.port, ready=False)
         await tab.sees(".pill", "Token wanted")
-        token = tab.page.get_by_label("Token", exact=True)
+        token = tab.page.get_by_role("textbox", name="Token")
         for attempt in ("wrong", "wrong again", "still wrong", "and again"):
             await token.fill(attempt)
             await token.press("Enter")
