@@ -49,6 +49,8 @@ class OutputEncoder:
         A model streams tokens, and an emoji may be cut between two of them: a high surrogate at the end of a piece
         waits for the next one.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"an output is a str, not {type(text).__name__}")
         if not self._held:
             try:
                 return self._frames(text, to_json(text))

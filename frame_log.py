@@ -40,19 +40,13 @@ class LogBudget:
         self.detached: dict[str, FrameLog] = {}
         """Logs that nobody reads, by session id, oldest first: the first to be emptied."""
 
-    def add(self, size: int) -> None:
-        """Account for ``size`` more bytes (or fewer), and empty logs nobody reads while it is too much."""
-        self.held += size
-        if size > 0 and self.exceeded:
-            for log in list(self.detached.values()):
-                log.clear()
-                if not self.exceeded:
-                    return
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether the logs hold too much."""
-        return self.held > self.limit
+    def make_room(self) -> bool:
+        """Empty logs that nobody reads while all of them hold too much; false where that is not enough."""
+        for log in list(self.detached.values()):
+            if self.held <= self.limit:
+                break
+            log.clear()
+        return self.held <= self.limit
 
 
 class FrameLog:
@@ -128,24 +122,22 @@ class FrameLog:
         """Forget all that is kept; the numbers go on."""
         self._frames.clear()
         self._ended.clear()
-        self._count_frames(-self._frame_bytes)
-        self._count_ended(-self._ended_chars)
+        self._budget.held -= self._frame_bytes + self._ended_chars
+        self._frame_bytes = self._ended_chars = 0
 
     def _keep(self, frame: bytes) -> None:
+        before = self._frame_bytes
         self._frames.append(frame)
-        self._count_frames(len(frame))
+        self._frame_bytes += len(frame)
         while len(self._frames) > self._max_frames or self._frame_bytes > self._max_bytes:
-            self._count_frames(-len(self._frames.popleft()))
-        if self._budget.exceeded:  # though the logs that nobody reads are empty by now
+            self._frame_bytes -= len(self._frames.popleft())
+        self._budget.held += self._frame_bytes - before
+        if self._budget.held > self._budget.limit and not self._budget.make_room():
             self.clear()
-
-    def _count_frames(self, size: int) -> None:
-        self._frame_bytes += size
-        self._budget.add(size)
 
     def _count_ended(self, size: int) -> None:
         self._ended_chars += size
-        self._budget.add(size)
+        self._budget.held += size
 
 
 def _chars(ended: TaskSnapshot) -> int:

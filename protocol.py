@@ -5,6 +5,7 @@ what an agent emits; a **task** is one ``agent_request`` in flight; a **session*
 socket. Each frame is one class here, which carries its fields; the envelope around them is made in one place.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 from operator import or_
@@ -16,8 +17,7 @@ from pydantic_core import from_json, to_json
 T = TypeVar("T")
 Name = TypeVar("Name", bound=str)
 
-MAX_ID = 64
-"""Characters of a ``request_id``."""
+MAX_ID = 64  # characters of a request_id
 
 Optional = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
 """A field that is left out of the frame where it does not apply, never sent as null."""
@@ -68,9 +68,11 @@ class ToolResult(Event):
     is_error: Optional[bool] = None
 
 
-class AgentOutput(Event):
-    """The next piece of intermediate text. Pieces are concatenated as they are."""
+@dataclass(slots=True)
+class AgentOutput:
+    """The next piece of intermediate text; pieces are concatenated as they are."""
 
+    # No model as the others are: it comes by the thousand, and validating it would cost as much as sending it.
     output: str
 
 
@@ -175,8 +177,7 @@ class TaskSnapshot(Event):
 
     task_id: str
     status: Literal["running", "completed", "cancelled", "failed"]
-    output: str
-    """The text so far; of a long one the newest 256 KiB."""
+    output: str  # the text so far; of a long one the newest 256 KiB
     response: Optional[str] = None
     pending_inputs: list[PendingInput] = Field(default_factory=list)
     code: Optional[str] = None
@@ -217,10 +218,11 @@ class ToolResultFrame(ToolResult, TaskFrame):
     event = "tool_result"
 
 
-class AgentOutputFrame(AgentOutput, TaskFrame):
+class AgentOutputFrame(TaskFrame):
     """The next piece of the task's text."""
 
     event = "agent_output"
+    output: str
 
 
 class InputRequiredFrame(PendingInput, TaskFrame):
@@ -249,8 +251,7 @@ class ErrorFrame(ServerFrame):
     code: ErrorCode | str = ""
     task_id: Optional[str] = None
     request_id: Optional[str] = None
-    error_id: Optional[str] = None
-    """Stands in the server's log beside the details."""
+    error_id: Optional[str] = None  # stands in the server's log, beside the details
 
 
 class LogoutResponse(ServerFrame):

@@ -130,19 +130,20 @@ def cancel(peer: Peer, scale: float) -> Figures:
     delays: list[float] = []
     choice = random.Random(4)  # noqa: S311  # no secret: the same tasks for every server
     with running(peer) as server:
-        converse((link, _cancel(link, choice, delays)) for link in server.sessions(_scaled(50, scale)))
+        links = server.sessions(_scaled(50, scale))
+        converse((link, _cancel(link, choice, 2 * scale, delays)) for link in links)
     return {"p50": percentile(delays, 0.5) * 1e3, "p99": percentile(delays, 0.99) * 1e3}
 
 
-def _cancel(link: Link, choice: random.Random, delays: list[float]) -> Talk[None]:
-    """Start ten tasks that emit ten times a second, and cancel four within two seconds."""
+def _cancel(link: Link, choice: random.Random, seconds: float, delays: list[float]) -> Talk[None]:
+    """Start ten tasks that emit ten times a second, and cancel four within so many seconds."""
     tasks: list[bytes] = []
     for _ in range(10):
         link.send("agent_request", message="work 1000 0.1")
     while len(tasks) < 10:  # noqa: PLR2004  # the ten
         tasks += RECEIVED.findall((yield from link.receive()))
     start = time.monotonic() + 0.3
-    due = sorted((start + choice.uniform(0, 2), task) for task in choice.sample(tasks, 4))
+    due = sorted((start + choice.uniform(0, seconds), task) for task in choice.sample(tasks, 4))
     sent: dict[bytes, float] = {}
     while due or sent:
         frames = yield from link.receive(due[0][0] if due else None)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -113,11 +113,14 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def serving(create_agent: Callable[[], Agent] = Scripted, **settings: Any) -> AsyncIterator[AgentServer]:
+async def serving(
+    create_agent: Callable[[], Agent | Awaitable[Agent]] = Scripted, **settings: Any
+) -> AsyncIterator[AgentServer]:
     """Run a server on a free port of the loopback address, and shut it down."""
 
     async def create() -> Agent:
-        return create_agent()
+        agent = create_agent()
+        return await agent if isinstance(agent, Awaitable) else agent
 
     defaults: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "shutdown_grace": 0, "cancel_timeout": 5}
     async with AgentServer(Settings(**{**defaults, **settings}), {"agent": create}) as server:

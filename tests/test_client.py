@@ -168,6 +168,19 @@ async def test_two_who_cancel_the_same_task_both_learn_of_its_end() -> None:
         await asyncio.gather(client.cancel_request(task_id), client.cancel_request(task_id))
 
 
+async def test_one_who_no_longer_waits_for_a_cancel_takes_it_from_nobody() -> None:
+    async with listening() as line:
+        client = line.client()
+        wire = await line.log_in(client)
+        first, second = spawn(client.cancel_request("t1")), spawn(client.cancel_request("t1"))
+        await wire.expect("cancel_request")
+        first.cancel()
+        await asyncio.wait([first])
+        await wire.send("task_cancelled", task_id="t1")
+        await second
+        await client.close()
+
+
 async def test_a_task_that_does_not_stop_is_an_error_of_its_cancel() -> None:
     gate = asyncio.Event()
 
@@ -580,7 +593,8 @@ async def test_an_answer_that_may_be_lost_is_sent_again_and_the_question_not_put
     async with listening() as line:
         asked: list[str] = []
         client, wire = await line.resumable(on_input=lambda question: asked.append(question.prompt))
-        events = spawn(collect(client))
+        stream = client.stream("hello")
+        events = [spawn(anext(stream))]
         await wire.accept("t1", seq=1)
         question = {"task_id": "t1", "input_id": "i1", "prompt": "Sure?", "kind": "text"}
         await wire.send("input_required", **question, seq=2)
@@ -590,10 +604,50 @@ async def test_an_answer_that_may_be_lost_is_sent_again_and_the_question_not_put
         task = {"task_id": "t1", "status": "running", "output": "", "pending_inputs": [question]}
         wire, _ = await line.resumed(lossless=False, last_seq=9, tasks=[task])
         assert (await wire.expect("input_response"))["input_id"] == "i1"
-        await wire.send("agent_response", task_id="t1", response="y", seq=10)
-        kinds = [type(event).__name__ for event in await events]
-        assert kinds == ["InputRequiredFrame", "SnapshotOutput", "InputRequiredFrame", "AgentResponseFrame"]
+        kinds = [type(await events[0]).__name__, type(await anext(stream)).__name__, type(await anext(stream)).__name__]
+        assert kinds == ["InputRequiredFrame", "SnapshotOutput", "InputRequiredFrame"]
+        assert not client._questions
         assert asked == ["Sure?"]
+        await stream.aclose()
+        await client.close()
+
+
+async def test_only_the_newest_answers_are_sent_again() -> None:
+    async with listening() as line:
+        client, wire = await line.resumable()
+        for number in range(40):
+            await client.answer("t1", f"i{number}", number)
+            await wire.expect("input_response")
+        wire.drop()
+        wire, _ = await line.resumed()
+        again = [(await wire.expect("input_response"))["response"] for _ in range(client.answers_kept)]
+        assert again == list(range(40 - client.answers_kept, 40))
+        asked = spawn(client.ask("x"))
+        await wire.accept("t2", seq=1)
+        await wire.send("agent_response", task_id="t2", response="y", seq=2)
+        await asked
+        await client.close()
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+async def test_only_a_connection_that_lasted_earns_a_fresh_back_off(*, lasting: bool) -> None:
+    async with listening() as line:
+        client = WebSocketClient(line.uri, resumable=True, backoff=lambda: itertools.repeat(0.0, 2))
+        client.stable_after = -1.0 if lasting else 3600.0
+        wire = await line.log_in(client, resumable=True, resume_token="secret")
+        asked = spawn(client.ask("x"))
+        await wire.accept("t1", seq=1)
+        for _ in range(2):
+            wire.drop()
+            wire, _login = await line.resumed(last_seq=1)
+        wire.drop()
+        if lasting:
+            wire, _login = await line.resumed(last_seq=1)
+            await wire.send("agent_response", task_id="t1", response="y", seq=2)
+            assert await asked == "y"
+        else:
+            with pytest.raises(ConnectionLost):
+                await asked
         await client.close()
 
 

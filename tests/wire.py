@@ -134,6 +134,15 @@ class Wire:
         assert event == "login_response", response
         return response
 
+    async def trickle(self, end: bytes, *, size: int, pause: float) -> bytes:
+        """Read ``size`` bytes, pause so many seconds, read on, until ``end`` has come; return what came."""
+        received = b""
+        async with asyncio.timeout(PATIENCE):
+            while end not in received:
+                received += await self.reader.read(size)
+                await asyncio.sleep(pause)  # the slow reader itself: nothing is waited for
+        return received
+
     async def close_code(self) -> int:
         """Read on until the end; return the code of the close frame, or ``ABNORMAL`` where none came."""
         code = ABNORMAL

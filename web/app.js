@@ -99,7 +99,19 @@ class Console {
     if (frame) this.#conversation.apply(entry, frame, false);
   }
 
+  #refreshing = false;
+
+  /** Once for all frames that come between two pictures. */
   #refresh() {
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    requestAnimationFrame(() => {
+      this.#refreshing = false;
+      this.#showQuestions();
+    });
+  }
+
+  #showQuestions() {
     this.#composer.showWaiting(this.#conversation.questions.length);
     document.body.classList.toggle("empty", this.#conversation.empty);
   }

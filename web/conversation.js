@@ -235,7 +235,7 @@ export class Conversation {
   /** @param {Frame} frame */
   #say({ event, data }) {
     const spoken = {
-      agent_response: () => `Answer: ${data.response}`,
+      agent_response: () => (data.response.trim() ? `Answer: ${data.response}` : "Done."),
       input_required: () => `${data.kind === "approval" ? "Approval wanted" : "The agent asks"}: ${data.prompt}`,
       task_cancelled: () => "Stopped.",
       error: () => data.message,

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { field, schemaOf } from "./fields.js";
-import { duration, pretty, textNodes } from "./plain_text.js";
+import { pretty, textNodes } from "./plain_text.js";
 
 /**
  * @typedef {{input_id: string, prompt: string, kind: string, tool_name?: string, tool_kwargs?: Record<string, any>,
@@ -111,12 +111,18 @@ export class QuestionForm {
   tick(now) {
     if (!this.open || this.#expiresAt === Infinity) return;
     const left = this.#expiresAt - now;
-    this.#expiry.textContent = left > 0 ? `${duration(Math.ceil(left / 1000) * 1000).replace(".0", "")} left` : "Time is up";
+    this.#expiry.textContent = left > 0 ? `${minutes(left)} left` : "Time is up";
   }
 
   focus() {
     (this.element.querySelector("textarea, select, input, button") ?? this.element).focus();
   }
+}
+
+/** @param {number} ms */
+function minutes(ms) {
+  const seconds = Math.ceil(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 /** @param {any} response @returns {string[]} */

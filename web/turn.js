@@ -12,6 +12,8 @@ import { ToolCard } from "./tool_card.js";
  *   again: (message: string) => void, inspect: (taskId: string) => void}} Actions
  */
 
+/** Steps of one turn that are on the page; a page lays out thousands only slowly. */
+const MOST_STEPS = 200;
 const LIVE = new Set(["queued", "sent", "running", "stopping"]);
 
 export class Turn {
@@ -22,6 +24,8 @@ export class Turn {
   #calls = 0;
   /** @type {Map<string, QuestionForm>} */ #questions = new Map();
   #body = h("div.answer");
+  #earlier = h("button.earlier", { type: "button" });
+  /** @type {Element[]} */ #folded = [];
   #status = h("span.status");
   #stop = h("button.stop", { type: "button" }, icon("stop"), "Stop");
   #frames = h("button.link.frames", { type: "button", hidden: true, title: "Show the frames of this task" }, "Frames");
@@ -35,6 +39,7 @@ export class Turn {
     this.message = message;
     this.#time = time;
     this.#actions = actions;
+    this.#earlier.addEventListener("click", () => this.#unfold());
     this.#stop.addEventListener("click", () => actions.cancel(this.taskId));
     this.#frames.addEventListener("click", () => actions.inspect(this.taskId));
     this.#stop.setAttribute("aria-label", `Stop: ${message ?? "this task"}`.slice(0, 80));
@@ -94,6 +99,28 @@ export class Turn {
     return [...this.#questions.values()].find((question) => question.open);
   }
 
+  /** @param {Element} element */
+  #step(element) {
+    this.#body.append(element);
+    const first = this.#body.children[this.#folded.length ? 1 : 0];
+    if (this.#body.childElementCount <= MOST_STEPS || first.matches(".question:not(.settled)")) return;
+    this.#folded.push(first);
+    first.remove();
+    this.#showFolded();
+  }
+
+  #showFolded() {
+    const count = this.#folded.length;
+    this.#earlier.textContent = `Show ${Math.min(count, MOST_STEPS)} of ${count.toLocaleString("en")} earlier steps`;
+    if (!count) this.#earlier.remove();
+    else if (!this.#earlier.isConnected) this.#body.prepend(this.#earlier);
+  }
+
+  #unfold() {
+    this.#earlier.after(...this.#folded.splice(-MOST_STEPS));
+    this.#showFolded();
+  }
+
   /** @param {string} piece */
   output(piece) {
     if (!this.#segment && !piece.trim()) return;
@@ -104,7 +131,7 @@ export class Turn {
   #newSegment() {
     this.#segment = new MarkdownStream();
     this.#segments.push(this.#segment);
-    this.#body.append(this.#segment.element);
+    this.#step(this.#segment.element);
   }
 
   /** @param {any} data @param {number} time */
@@ -113,7 +140,7 @@ export class Turn {
     this.#calls += 1;
     const card = new ToolCard(data, time);
     this.#openCards.set(data.tool_call_id ?? `${this.#calls}`, card);
-    this.#body.append(card.element);
+    this.#step(card.element);
   }
 
   /** @param {any} data @param {number} time */
@@ -141,7 +168,7 @@ export class Turn {
       this.element.focus({ preventScroll: true });
     });
     this.#questions.set(question.input_id, form);
-    this.#body.append(form.element);
+    this.#step(form.element);
     this.tick(time);
   }
 
@@ -153,7 +180,8 @@ export class Turn {
 
   /** @param {string} response @param {any} usage @param {number} time */
   completed(response, usage, time) {
-    if (!same(this.#segments.map((segment) => segment.text).join(""), response)) this.#answer(response.trim());
+    const said = this.#segments.map((segment) => segment.text).join("");
+    if (response.trim() && !same(said, response)) this.#answer(response.trim());
     const tokens = Object.entries(usage ?? {}).filter(([, value]) => typeof value === "number").slice(0, 4);
     this.#end("done", time, "Done in", ...tokens.map(([name, value]) => `${value} ${name.replaceAll("_", " ")}`));
     this.#frames.before(copyButton(() => response, "Copy the answer"));

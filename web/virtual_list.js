@@ -24,7 +24,7 @@ export class VirtualList {
     this.element.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#keyed(event));
     this.element.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
-    new ResizeObserver(() => this.#schedule()).observe(this.element);
+    new ResizeObserver(() => this.#resized()).observe(this.element);
   }
 
   /** @param {T[]} items the list shows this array itself: call `grown` after adding to it */
@@ -91,14 +91,23 @@ export class VirtualList {
     this.#schedule();
   }
 
-  /** @param {number} i */
-  activate(i) {
-    this.#active = Math.max(0, Math.min(i, this.#items.length - 1));
+  #resized() {
+    if (this.#active >= 0 && !this.#sticks) this.#reveal();
+    this.#schedule();
+  }
+
+  #reveal() {
     const top = this.#active * this.#rowHeight;
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
     if (top + this.#rowHeight > scrollTop + clientHeight) this.element.scrollTop = top + this.#rowHeight - clientHeight;
+  }
+
+  /** @param {number} i */
+  activate(i) {
+    this.#active = Math.max(0, Math.min(i, this.#items.length - 1));
     this.#sticks = false;
+    this.#reveal();
     this.#draw();
     this.#onActive(this.active);
   }

@@ -162,7 +162,7 @@ async def test_a_question_is_a_form_of_what_its_schema_says(tab: "Tab") -> None:
         await turn.get_by_role("button", name="Answer", exact=True).click()
         await tab.becomes(turn, "done")
         turn = await tab.ask("question form")
-        await turn.get_by_label("age").fill("44")
+        await turn.get_by_label("age", exact=True).fill("44")
         await turn.get_by_label("keen").check()
         await turn.get_by_role("button", name="Answer", exact=True).click()
         await tab.becomes(turn, "done")

@@ -87,6 +87,13 @@ async def test_the_list_of_frames_is_moved_through_with_the_keyboard(tab: "Tab")
         await tab.sees(".detail", "login_response")
 
 
+# The page itself says when it is done: what the driver does to find out would show in the figures.
+UNTIL_DONE = """() => new Promise((done) => {
+    const look = () => [...document.querySelectorAll('.turn')].at(-1)?.dataset.state === 'done' ? done() : requestAnimationFrame(look);
+    requestAnimationFrame(look);
+})"""
+
+
 async def test_ten_thousand_frames_stay_fluid(tab: "Tab") -> None:
     async with stage() as (_, server):
         await tab.open(server.port)
@@ -98,14 +105,17 @@ async def test_ten_thousand_frames_stay_fluid(tab: "Tab") -> None:
                 requestAnimationFrame(look);
             }"""
         )
-        turn = await tab.ask_and_wait("burst 7000")
-        await tab.expect(turn.locator(".answer")).to_contain_text("word6999")
-        calls = await tab.ask_and_wait("calls 1500")
-        await tab.expect(calls.locator(".tool")).to_have_count(1500)
+        for message in ("burst 5000", "calls 3000"):
+            await tab.ask(message)
+            await tab.page.evaluate(UNTIL_DONE)
+        # Milliseconds between two pictures, on a machine that does other things too.
+        assert await tab.page.evaluate("window.longest") < 500
+        await tab.expect(tab.page.locator(".answer").first).to_contain_text("word4999")
+        await tab.expect(".tool").to_have_count(199)
+        await tab.page.get_by_role("button", name="Show 200 of 2,801 earlier steps").click()
+        await tab.expect(".tool").to_have_count(399)
         assert int((await tab.page.locator(".count").inner_text()).replace(",", "")) > 10_000
         assert await tab.page.locator(".row").count() < 100
-        # Far from what a person calls fluid, and far from what a page that does its work again and again can keep.
-        assert await tab.page.evaluate("window.longest") < 500
         await tab.page.evaluate("window.longest = 0")
         for target in ("0", "this.scrollHeight / 2", "this.scrollHeight"):
             for pane in (".virtual-list", ".scroller"):
@@ -115,7 +125,7 @@ async def test_ten_thousand_frames_stay_fluid(tab: "Tab") -> None:
         assert await tab.page.evaluate("window.longest") < 300
         await tab.page.reload()
         await tab.ready()
-        await tab.expect(".tool").to_have_count(1500)
+        await tab.expect(".tool").to_have_count(199)
 
 
 CONTRAST = """
