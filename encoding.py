@@ -28,7 +28,14 @@ def jsonable(value: Any) -> JsonValue:
         # Read back, because what can be written is more than what a client can read.
         return from_json(to_json(value, inf_nan_mode="null", bytes_mode="base64", fallback=str))  # type: ignore[no-any-return]  # from_json is typed Any
     except (PydanticSerializationError, ValueError):
-        return clean(str(value))
+        return clean(_text(value))
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  # what a tool returned may raise anything: a huge integer does, or one too deep
+        return f"<{type(value).__name__} that has no text>"
 
 
 def numbered(frame: bytes, seq: int) -> bytes:

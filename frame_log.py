@@ -10,11 +10,8 @@ from protocol import TaskSnapshot
 BURST = 64 * 1024
 """Bytes after which whoever appends gives way to the event loop, and waits while its reader lags by more than this."""
 
-ENDED_TASKS = 32
-"""How many ended tasks a resumable session remembers for a client that missed their end."""
-
-ENDED_CHARS = 256 * 1024
-"""Characters of text that these tasks hold together; the oldest goes first, and the newest stays."""
+ENDED_SIZE = 256 * 1024
+"""Bytes, about, of how tasks ended that a session keeps for a client that missed it; the newest end always stays."""
 
 
 class Writer(Protocol):
@@ -63,7 +60,7 @@ class FrameLog:
         self._frames: deque[bytes] = deque()
         self._frame_bytes = 0
         self._ended: deque[TaskSnapshot] = deque()
-        self._ended_chars = 0
+        self._ended_size = 0
         self._writer: Writer | None = None
         self._burst = 0
 
@@ -109,9 +106,9 @@ class FrameLog:
     def remember(self, ended: TaskSnapshot) -> None:
         """Keep how a task ended."""
         self._ended.append(ended)
-        self._count_ended(_chars(ended))
-        while len(self._ended) > 1 and (len(self._ended) > ENDED_TASKS or self._ended_chars > ENDED_CHARS):
-            self._count_ended(-_chars(self._ended.popleft()))
+        self._count_ended(_size(ended))
+        while len(self._ended) > 1 and self._ended_size > ENDED_SIZE:
+            self._count_ended(-_size(self._ended.popleft()))
 
     @property
     def ended(self) -> list[TaskSnapshot]:
@@ -122,8 +119,8 @@ class FrameLog:
         """Forget all that is kept; the numbers go on."""
         self._frames.clear()
         self._ended.clear()
-        self._budget.held -= self._frame_bytes + self._ended_chars
-        self._frame_bytes = self._ended_chars = 0
+        self._budget.held -= self._frame_bytes + self._ended_size
+        self._frame_bytes = self._ended_size = 0
 
     def _keep(self, frame: bytes) -> None:
         before = self._frame_bytes
@@ -136,9 +133,9 @@ class FrameLog:
             self.clear()
 
     def _count_ended(self, size: int) -> None:
-        self._ended_chars += size
+        self._ended_size += size
         self._budget.held += size
 
 
-def _chars(ended: TaskSnapshot) -> int:
-    return len(ended.output) + len(ended.response or "")
+def _size(ended: TaskSnapshot) -> int:
+    return 1024 + len(ended.output) + len(ended.response or "")

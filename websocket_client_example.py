@@ -402,7 +402,7 @@ class WebSocketClient:
         if request := next((self._requests.pop(key) for key in keys if key in self._requests), None):
             request.fail(error)
         else:
-            logger.warning("the server refused something: %s", frame.code)
+            logger.info("the server refused something: %s", frame.code)  # an answer sent again, mostly
 
     def _end(self, task_id: str, error: ClientError | None = None) -> None:
         """Tell everyone that a task has ended, with its response where there is no error."""
