@@ -25,6 +25,13 @@ class Turn(Protocol):
         """
 
 
+class AgentError(Exception):
+    """An agent's own word on why it fails: a sentence for the person who asked, which the client gets as it is.
+
+    Of any other exception the client learns only that there was one. The log has both, with what they were raised from.
+    """
+
+
 class Agent(Protocol):
     """A coroutine that gets a message and a place to speak.
 

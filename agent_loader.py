@@ -16,7 +16,7 @@ from adapters.frameworks import UnsupportedAgent, adapt, recognise
 from adapters.plain import PlainAgent
 from adapters.resources import open_agent
 from adapters.threads import in_thread
-from agent_contract import Agent, AgentFactory
+from agent_contract import Agent, AgentError, AgentFactory
 
 ACCEPTED = (
     "a factory of agents (a function, class or async function without required parameters), "
@@ -76,6 +76,7 @@ def _factory(found: Any, spec: str) -> AgentFactory:
         raise AgentNotLoadable(f"cannot load agent '{spec}': found an object of type {kind}; accepted is {ACCEPTED}")
     required = _required_parameters(found)
     if required == 0:
+        _check(found, spec)
         return _Factory(found)
     if required == 1 and not inspect.isclass(found):
 
@@ -98,6 +99,16 @@ def _of_framework(found: Any, spec: str) -> AgentFactory:
         return adapt(found)  # the object is shared, the memory in its adapter is the session's own
 
     return create
+
+
+def _check(factory: Any, spec: str) -> None:
+    """Let a factory that is an object with a ``check()`` say now, and not at the first login, that it can make none."""
+    if inspect.isclass(factory) or not hasattr(factory, "check"):
+        return
+    try:
+        factory.check()
+    except AgentError as exc:
+        raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
 
 
 class _Factory:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Literal, TypeVar
 
-from agent_contract import Agent
+from agent_contract import Agent, AgentError
 from encoding import clean, jsonable
 from frame_log import FrameLog
 from logs import about
@@ -139,7 +139,7 @@ class AgentTask:
         if self._stopped_for is not None:
             return ErrorFrame(message="The agent took too long.", code=self._stopped_for, task_id=self.id)
         if error_id is not None:
-            text = "The agent failed. The server's log has the details."
+            text = _told(failure_of(task))
             return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
         answer = task.result()
         usage = jsonable(answer.usage)
@@ -173,6 +173,13 @@ class AgentTask:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _told(failure: BaseException | None) -> str:
+    """What a client is told of a failure: what its agent wants it to know."""
+    if isinstance(failure, AgentError) and (text := clean(str(failure))):
+        return text
+    return "The agent failed. The server's log has the details."
 
 
 async def all_over(tasks: Collection[AgentTask], seconds: float | None = None) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.frames import CloseCode as StandardCloseCode
-from websockets.protocol import State
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 
+from limits import TokenBucket
 from writer import Batch, FrameWriter
 
 logger = logging.getLogger("server.connection")
@@ -24,8 +26,8 @@ MAX_HANDSHAKE = 32 * 1024
 
 END_OF_REQUEST = b"\r\n\r\n"
 
-MAX_ANSWERS = 1024 * 1024
-"""Bytes of pongs that a peer may leave unread."""
+PING_RATE, PING_BURST = 10, 100
+"""Pings a second that are answered, and how many may come at once: what is answered may never be read."""
 
 
 class CloseCode(IntEnum):
@@ -62,7 +64,7 @@ class AgentConnection(ServerConnection):
         self._watch: asyncio.TimerHandle | None = None
         self._unread = 0
         self._unread_since = 0.0
-        self._answers = 0
+        self._pings = TokenBucket(PING_RATE, PING_BURST)
         self._handshake = self._early = b""
 
     def hang_up(self, code: CloseCode, reason: str) -> None:
@@ -89,9 +91,15 @@ class AgentConnection(ServerConnection):
         """Take data from the peer, as long as it is fair."""
         if self.protocol.state is State.CONNECTING:
             data = self._take_handshake(data)
-        before = self.transport.get_write_buffer_size()
         super().data_received(data)
-        self._check_answers(before)
+
+    def process_event(self, event: Event) -> None:
+        """Take a frame of the peer's, unless it floods the server with pings."""
+        super().process_event(event)
+        if isinstance(event, Frame) and event.opcode is Opcode.PING and not self._pings.take():
+            if not self.transport.is_closing():
+                logger.info("a peer pings too often: aborted")
+            self.transport.abort()
 
     def _take_handshake(self, data: bytes) -> bytes:
         """Return what of this belongs to the request: the library trips over what comes before it has answered that."""
@@ -107,15 +115,6 @@ class AgentConnection(ServerConnection):
         end += len(END_OF_REQUEST)
         self._early = self._handshake[end:]
         return data[: max(0, end - known)]
-
-    def _check_answers(self, before: int) -> None:
-        # What the buffer has grown by is what the library answered to pings; the writer's own frames are not counted.
-        if before == 0:
-            self._answers = 0
-        self._answers += max(0, self.transport.get_write_buffer_size() - before)
-        if self._answers > MAX_ANSWERS:
-            logger.info("a peer pings and does not read the answers: aborted")
-            self.transport.abort()
 
     def pause_writing(self) -> None:
         """Start to watch a peer that does not read."""

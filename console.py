@@ -52,7 +52,8 @@ class Console:
             OSError: if the folder or a file in it cannot be read.
         """
         files = {f"/{path.name}": path for path in folder.iterdir() if path.suffix in CONTENT_TYPES}
-        files["/"] = folder / "index.html"
+        # Browsers ask for an icon by this name of whatever is no page.
+        files |= {"/": folder / "index.html", "/favicon.ico": folder / "icon.svg"}
         self._files = MappingProxyType(
             {name: (CONTENT_TYPES[path.suffix], path.read_bytes()) for name, path in files.items()}
         )

@@ -7,6 +7,8 @@ import socket
 import time
 from collections import Counter
 from http import HTTPStatus
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.http11 import Request, Response
@@ -20,6 +22,7 @@ logger = logging.getLogger("server.handshake")
 
 VERSION = "1.0.0"
 DEFAULT_PORTS = {"http": 80, "https": 443}
+DESCRIPTION: Final = Path(__file__).parent / "docs" / "asyncapi.json"
 
 
 class Gatekeeper:
@@ -34,6 +37,7 @@ class Gatekeeper:
         names = {"localhost", socket.gethostname(), *settings.allowed_hosts}
         self._own_names = {name.lower() for name in names}
         self._console = Console() if settings.console else None
+        self._description = DESCRIPTION.read_text()
         self._started = time.monotonic()
 
     def check(self, connection: AgentConnection, request: Request) -> Response | None:
@@ -43,7 +47,7 @@ class Gatekeeper:
         if "Upgrade" not in request.headers:
             return self._answer_http(connection, request)
         address = self._address_of(connection, request)
-        refusal = self._refuse_origin(connection, request) or self._refuse_crowd(connection, address)
+        refusal = self._refuse_origin(connection, request, address) or self._refuse_crowd(connection, address)
         if refusal is None:
             self._let_pass(connection, address)
         return refusal
@@ -52,6 +56,8 @@ class Gatekeeper:
         path = request.path.partition("?")[0]
         if path == "/healthz":
             return self._health(connection)
+        if path == "/asyncapi.json":
+            return _json(connection, HTTPStatus.OK, self._description)
         page = self._console.respond(path) if self._console is not None else None
         return page or connection.respond(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
 
@@ -66,22 +72,18 @@ class Gatekeeper:
             "tasks": len(self._manager.running),
         }
         status = HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK
-        response = connection.respond(status, json.dumps(state) + "\n")
-        del response.headers["Content-Type"]
-        response.headers["Content-Type"] = "application/json"
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return _json(connection, status, json.dumps(state) + "\n")
 
-    def _refuse_origin(self, connection: AgentConnection, request: Request) -> Response | None:
+    def _refuse_origin(self, connection: AgentConnection, request: Request, address: str) -> Response | None:
         hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
         if len(hosts) != 1:
             return connection.respond(HTTPStatus.BAD_REQUEST, "A request has one Host.\n")
-        if not origins or (len(origins) == 1 and self._may_use(origins[0], hosts[0], connection)):
+        if not origins or (len(origins) == 1 and self._may_use(origins[0], hosts[0], address)):
             return None
         logger.warning("refused a page of origin %.200r, which asked for host %.200r", origins, hosts[0])
         return connection.respond(HTTPStatus.FORBIDDEN, "This origin may not use this server.\n")
 
-    def _may_use(self, origin: str, host: str, connection: AgentConnection) -> bool:
+    def _may_use(self, origin: str, host: str, address: str) -> bool:
         """Whether a page of this origin may: a browser lets any page open a WebSocket to any host."""
         if origin in self._settings.allowed_origins:
             return self._is_own(host)
@@ -91,7 +93,7 @@ class Gatekeeper:
         _, own_name, own_port = _split_origin(f"{scheme}://{host}")
         if (host_name, port) == (own_name, own_port):
             return True
-        return _is_loopback(host_name) and _is_loopback(connection.remote_address[0])
+        return _is_loopback(host_name) and _is_loopback(address)
 
     def _is_own(self, host: str) -> bool:
         """Whether this is a name of this server, and not a foreign one that was pointed at its address."""
@@ -136,6 +138,14 @@ class Gatekeeper:
         return any(ipaddress.ip_address(address) in network for network in self._proxies)
 
 
+def _json(connection: AgentConnection, status: HTTPStatus, text: str) -> Response:
+    response = connection.respond(status, text)
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def _split_origin(origin: str) -> tuple[str, str | None, int | None]:
     try:
         parts = urlsplit(origin)
@@ -146,11 +156,11 @@ def _split_origin(origin: str) -> tuple[str, str | None, int | None]:
 
 def _is_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(name.partition("%")[0])
+        ipaddress.ip_address(name)
     except ValueError:
         return False
     return True
 
 
 def _is_loopback(name: str) -> bool:
-    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name.partition("%")[0]).is_loopback)
+    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)

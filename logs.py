@@ -1,9 +1,13 @@
 """Logging: every line carries the ids of the connection, the session and the task it belongs to, and no payload."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
+
+logger = logging.getLogger("server")
 
 IDS: ContextVar[str] = ContextVar("ids", default="")
 """What the running code works for, as it stands in each of its log lines."""
@@ -30,6 +34,23 @@ def about(ids: str) -> Iterator[None]:
         yield
     finally:
         IDS.reset(token)
+
+
+class LoopErrors:
+    """Logs what the event loop reports: that it has no descriptor left once, and not a thousand times in a row."""
+
+    PAUSE = 10.0
+
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take a report, as ``loop.set_exception_handler`` wants it."""
+        if not context["message"].startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._quiet_until:
+            self._quiet_until = loop.time() + self.PAUSE
+            logger.warning("no more connections can be accepted for now: %s", context["exception"])
 
 
 def _add_ids(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
     python test.py "What time is it?"
 
 talks to it without a server. To the server it is an agent like any other; ``create_agent`` makes one for each session.
+With ``AGENT_MODEL`` set, "openai:gpt-5-mini" for one, that model has the same tools.
 (The name shadows the standard library's ``test`` package, which nothing but Python's own tests uses.)
 """
 
@@ -10,16 +11,17 @@ import argparse
 import asyncio
 import inspect
 import logging
+import os
 import re
 import secrets
 import signal
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from adapters.threads import in_thread
-from agent_contract import Turn
+from agent_contract import Agent, AgentError, Turn
 from offline_agent.conversation import Exchange, not_understood, partly_understood, reply
 from offline_agent.tool import TOOL_CONTEXT, Tool, ToolContext, ToolError
 from offline_agent.toolbox import TOOLS
@@ -123,9 +125,32 @@ async def _say(text: str, turn: Turn) -> None:
         await turn.emit(AgentOutput(output=piece))
 
 
-def create_agent() -> OfflineAgent:
-    """Make the agent of one session."""
-    return OfflineAgent()
+class AgentMaker:
+    """The factory: makes the agent of one session, with a model where ``AGENT_MODEL`` names one."""
+
+    def __call__(self) -> Agent:
+        """Make one.
+
+        Raises:
+            AgentError: if the model cannot be used, its key or a package being missing.
+        """
+        model = os.environ.get("AGENT_MODEL")
+        return _with_model(model) if model else OfflineAgent()
+
+    def check(self) -> None:
+        """Make one for nothing: called when the server starts, so that what is missing is told there."""
+        self()
+
+
+create_agent: Final = AgentMaker()
+
+
+def _with_model(name: str) -> Agent:
+    try:
+        from offline_agent.model_agent import ModelAgent  # noqa: PLC0415  # what it needs is not in requirements.txt
+    except ImportError as exc:
+        raise AgentError(f"AGENT_MODEL={name}: first run pip install -r requirements-llm.txt") from exc
+    return ModelAgent(name)
 
 
 class Terminal:
@@ -166,14 +191,17 @@ class Terminal:
 
 def main() -> int:
     """Answer the message on the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python test.py", description="Ask the offline agent, without a server.")
+    parser = argparse.ArgumentParser(prog="python test.py", description="Ask the agent that ships, without a server.")
     parser.add_argument("message", nargs="+", help='for example: "What time is it in Tokyo?"')
     message = " ".join(parser.parse_args().message).encode(errors="replace").decode()
     try:
         answer = asyncio.run(create_agent().run(message, Terminal()))
     except KeyboardInterrupt:
         return 130  # what shells expect after Ctrl-C
-    sys.stdout.write(f"{answer}\n")
+    except AgentError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    sys.stdout.write(f"{answer if isinstance(answer, str) else answer.response}\n")
     return 0
 
 

@@ -154,6 +154,7 @@ def main() -> int:
 async def _run(settings: Settings, agents: Mapping[str, AgentFactory]) -> int:
     threads = ThreadPoolExecutor(settings.max_threads, THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
+    asyncio.get_running_loop().set_exception_handler(logs.LoopErrors())
     told = asyncio.Event()
     _on_signal(told.set)
     server = AgentServer(settings, agents)

@@ -4,7 +4,7 @@ from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
-from google.adk.agents.run_config import RunConfig, StreamingMode, ToolThreadPoolConfig
+from google.adk.agents.run_config import RunConfig
 from google.adk.apps.app import App
 from google.adk.artifacts import InMemoryArtifactService
 from google.adk.events import Event
@@ -37,15 +37,15 @@ class GoogleADKAgent:
             memory_service=InMemoryMemoryService(),
         )
         self._state: dict[str, Any] = {}
-        # Without its thread pool, ADK runs synchronous tools on the event loop.
-        config = RunConfig(streaming_mode=StreamingMode.SSE, tool_thread_pool_config=ToolThreadPoolConfig())
+        # Without a thread pool, ADK runs synchronous tools on the event loop.
+        config = RunConfig.model_validate({"streaming_mode": "sse", "tool_thread_pool_config": {}})
         self._options = {"run_config": config, **options}
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, unless a plugin of the app catches it."""
         history = self.memory.snapshot()
         # A session for this turn alone: two turns of one session would read each other's half.
-        place = {"app_name": self._runner.app_name, "user_id": USER, "session_id": uuid4().hex}
+        place: dict[str, Any] = {"app_name": self._runner.app_name, "user_id": USER, "session_id": uuid4().hex}
         session = await self._sessions.create_session(state=self._state, **place)
         try:
             for event in history:
@@ -126,7 +126,8 @@ class _Reasons(BasePlugin):
 
 
 async def _ask(call: FunctionCall, turn: Turn) -> Part:
-    args = call.args or {}
+    args: dict[str, Any] = call.args or {}
+    response: dict[str, Any]
     if call.name == CONFIRMATION:
         original = args["originalFunctionCall"]
         approval = await approve(turn, original["name"], original.get("args") or {})

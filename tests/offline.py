@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
+from agent_contract import Agent
 from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
 from test import OfflineAgent
 
@@ -60,6 +61,8 @@ class Recorder:
         return "".join(event.output for event in self.events if isinstance(event, AgentOutput))
 
 
-async def ask(message: str, agent: OfflineAgent | None = None, turn: Recorder | None = None) -> str:
+async def ask(message: str, agent: Agent | None = None, turn: Recorder | None = None) -> str:
     async with asyncio.timeout(PATIENCE):
-        return await (agent or OfflineAgent(tick=0)).run(message, turn or Recorder())
+        answer = await (agent or OfflineAgent(tick=0)).run(message, turn or Recorder())
+    assert isinstance(answer, str)
+    return answer

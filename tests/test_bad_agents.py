@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -303,11 +303,12 @@ async def exits() -> Agent:
 async def test_where_no_agent_can_be_created_the_login_says_so_and_may_be_tried_again(
     create: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    factories = iter([create, create, Scripted])
-    async with (
-        serving(lambda: next(factories)(), agent_creation_timeout=0.1) as server,
-        connected(server) as peer,
-    ):
+    left = [create, create]
+
+    def create_next() -> Agent | Awaitable[Agent]:
+        return left.pop()() if left else Scripted()
+
+    async with serving(create_next, agent_creation_timeout=0.1) as server, connected(server) as peer:
         for _ in range(2):
             await peer.send("login")
             error = await peer.expect("error")

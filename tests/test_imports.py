@@ -19,7 +19,7 @@ SERVER_ROOMS: dict[str, set[str]] = {
     "banner": {"settings"},
     "frame_log": {"encoding", "protocol"},
     "writer": {"frame_log"},
-    "connection": {"writer"},
+    "connection": {"limits", "writer"},
     "turn": {"encoding", "frame_log", "protocol"},
     "agent_task": {"agent_contract", "encoding", "frame_log", "logs", "protocol", "turn"},
     "session": {"agent_contract", "agent_task", "frame_log", "protocol", "settings"},

@@ -83,7 +83,7 @@ class FrameQueue {
 export class AgentClient extends EventTarget {
   /** @type {State} */ state = { name: "idle" };
   /** @type {Session | null} */ session = null;
-  #url; #resumable; #token; #options;
+  #url; #resumable; #agent; #token; #options;
   /** @type {WebSocket | null} */ #socket = null;
   #wanted = false;
   #loginWanted = false;
@@ -98,14 +98,16 @@ export class AgentClient extends EventTarget {
 
   /**
    * @param {string | URL} url
-   * @param {{token?: string, resumable?: boolean, firstDelay?: number, maxDelay?: number, patience?: number}} [options]
-   *   delays in milliseconds: back-off from `firstDelay` to `maxDelay`, and `patience` for a connection to open or a
-   *   request to be confirmed before the connection is given up as dead.
+   * @param {{token?: string, agent?: string, resumable?: boolean, firstDelay?: number, maxDelay?: number,
+   *   patience?: number}} [options]
+   *   `agent` is one of several that the server has. Delays in milliseconds: back-off from `firstDelay` to `maxDelay`,
+   *   and `patience` for a connection to open or a request to be confirmed before the connection is given up as dead.
    */
-  constructor(url, { token, resumable = true, firstDelay = 1000, maxDelay = 30000, patience = 10000 } = {}) {
+  constructor(url, { token, agent, resumable = true, firstDelay = 1000, maxDelay = 30000, patience = 10000 } = {}) {
     super();
     this.#url = url;
     this.#token = token;
+    this.#agent = agent;
     this.#resumable = resumable;
     this.#options = { firstDelay, maxDelay, patience };
   }
@@ -311,8 +313,8 @@ export class AgentClient extends EventTarget {
 
   #sendLogin() {
     this.#setState({ name: "logging_in" });
-    const resumable = (this.#resumable && !this.session) || undefined;
-    this.#send("login", { token: this.#token, resumable, ...this.session });
+    const wanted = { resumable: this.#resumable || undefined, agent: this.#agent };
+    this.#send("login", { token: this.#token, ...(this.session ?? wanted) });
   }
 
   /** @param {"sent" | "received"} direction @param {string} text @param {Frame | null} frame @param {boolean} duplicate */

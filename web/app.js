@@ -13,7 +13,8 @@ import { themeButton } from "./theme.js";
 const INSPECTOR_KEY = "agent-console inspector";
 
 class Console {
-  #client = new AgentClient(socketAddress());
+  #agent = new URLSearchParams(location.search).get("agent") ?? undefined;
+  #client = new AgentClient(socketAddress(), { agent: this.#agent });
   #record = new FrameRecord();
   #store = new TabStore();
   #live = h("div.visually-hidden", { role: "status", "aria-live": "polite" });
@@ -48,7 +49,7 @@ class Console {
     this.#toggle.addEventListener("click", () => this.#showInspector(document.body.dataset.inspector !== "open"));
     this.#showInspector((localStorage.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800);
     document.body.append(
-      h("header.bar", {}, h("h1", {}, "Agent console"), h("span.host", {}, location.host),
+      h("header.bar", {}, h("h1", {}, "Agent console"), h("span.host", {}, this.#agent ? `${this.#agent} · ${location.host}` : location.host),
         this.#connection.pill, themeButton(), this.#toggle),
       h("main", {}, this.#conversation.element, h("div.foot", {}, this.#connection.banner, this.#composer.element)),
       this.#inspector.element, this.#connection.panel, this.#connection.dialog, this.#live);

@@ -7,7 +7,7 @@ const CHUNK = 64 * 1024;
 const ROOM = 2_000_000;
 
 export class TabStore {
-  #prefix = `agent-console ${location.pathname} `;
+  #prefix = `agent-console ${location.pathname}${location.search} `;
   #first = 0;
   #last = 0;
   /** @type {Map<number, string>} */ #chunks = new Map();

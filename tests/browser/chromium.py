@@ -101,5 +101,5 @@ class Tab:
 
     async def frames(self) -> list[dict[str, Any]]:
         """Return the frames that the inspector shows, through its own button."""
-        await self.page.get_by_role("button", name="Copy the frames shown as JSON").click()
+        await self.page.locator(".inspector > header .copy").click()
         return list(await self.page.evaluate("navigator.clipboard.readText().then(JSON.parse)"))

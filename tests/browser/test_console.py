@@ -49,8 +49,9 @@ async def test_text_streams_in_as_it_comes_and_is_shown_once(tab: "Tab") -> None
 
 async def test_markdown_is_made_into_elements(tab: "Tab") -> None:
     text = (
-        r"# Title\n\nA *soft* and `hard` [link](https://example.com/a) in snake_case_names.\n\n- one\n  - deeper\n- two\n\n"
-        r"3. three\n4. four\n\n> said\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n---\n\n~~gone~~ 2 * 3 * 4"
+        r"# Title\n\nA *soft* and `hard` [link](https://example.com/a) in snake_case_names.\n\n"
+        r"- one\n  - deeper\n- two\n\n3. three\n4. four\n\n> said\n\n"
+        r"| a | b |\n|---|---|\n| 1 | 2 |\n\n---\n\n~~gone~~ 2 * 3 * 4"
     )
     async with stage() as (_, server):
         await tab.open(server.port)

@@ -49,8 +49,8 @@ async def test_a_hostile_agent_changes_nothing_but_text(tab: "Tab") -> None:
         for i, attack in enumerate(ATTACKS):
             agent.hostile += [
                 AgentOutput(output=f"{attack}\n\n"),
-                ToolCall(tool_name=attack, tool_kwargs={attack: attack, "__proto__": attack}, tool_call_id=f"{attack}{i}"),
-                ToolResult(tool_output={"said": attack}, tool_call_id=f"{attack}{i}", is_error=bool(i % 2)),
+                ToolCall(tool_name=attack, tool_kwargs={attack: attack, "__proto__": attack}, tool_call_id=attack),
+                ToolResult(tool_output={"said": attack}, tool_call_id=attack, is_error=bool(i % 2)),
             ]
         await tab.open(server.port)
         turn = await tab.ask_and_wait("hostile")
@@ -92,7 +92,8 @@ async def test_a_hostile_question_is_text_too(tab: "Tab") -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * 1_000_000, "word " * 200_000, "*" * 200_000, "[" * 100_000, "`" * 99_999, "> " * 50_000, "- " * 50_000]
+    "text",
+    ["x" * 1_000_000, "word " * 200_000, "*" * 200_000, "[" * 100_000, "`" * 99_999, "> " * 50_000, "- " * 50_000],
 )
 async def test_a_huge_line_leaves_the_page_alive(tab: "Tab", text: str) -> None:
     async with stage() as (agent, server):

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
 
 
 async def test_every_frame_is_listed_in_both_directions_with_time_and_size(tab: "Tab") -> None:
@@ -21,7 +23,8 @@ async def test_every_frame_is_listed_in_both_directions_with_time_and_size(tab: 
         await tab.open(server.port)
         await tab.ask_and_wait("say héllo")
         rows = tab.page.locator(".row")
-        events = ["login", "login_response", "agent_request", "agent_request_received", "agent_output", "agent_response"]
+        asked = ["login", "login_response", "agent_request"]
+        events = [*asked, "agent_request_received", "agent_output", "agent_response"]
         await tab.expect(rows.locator(".event")).to_have_text(events)
         await tab.expect(rows.nth(2)).to_have_class("row sent")
         await tab.expect(rows.nth(3)).to_have_class("row received")
@@ -48,7 +51,8 @@ async def test_frames_can_be_filtered_by_task_and_event_and_copied(tab: "Tab") -
         turn = tab.page.locator(".turn").first
         await turn.get_by_role("button", name="Frames").click()
         shown = await tab.frames()
-        assert [entry["frame"]["event"] for entry in shown] == ["agent_request_received", "agent_output", "agent_response"]
+        events_of_task = ["agent_request_received", "agent_output", "agent_response"]
+        assert [entry["frame"]["event"] for entry in shown] == events_of_task
         assert {entry["frame"]["data"]["task_id"] for entry in shown} == {await turn.get_attribute("data-task")}
         await tab.page.get_by_role("button", name="Clear").click()
         assert await tab.frames() == []
@@ -89,7 +93,8 @@ async def test_the_list_of_frames_is_moved_through_with_the_keyboard(tab: "Tab")
 
 # The page itself says when it is done: what the driver does to find out would show in the figures.
 UNTIL_DONE = """() => new Promise((done) => {
-    const look = () => [...document.querySelectorAll('.turn')].at(-1)?.dataset.state === 'done' ? done() : requestAnimationFrame(look);
+    const ended = () => [...document.querySelectorAll('.turn')].at(-1)?.dataset.state === 'done';
+    const look = () => ended() ? done() : requestAnimationFrame(look);
     requestAnimationFrame(look);
 })"""
 
@@ -101,7 +106,11 @@ async def test_ten_thousand_frames_stay_fluid(tab: "Tab") -> None:
             """() => {
                 window.longest = 0;
                 let last = performance.now();
-                const look = (now) => { window.longest = Math.max(window.longest, now - last); last = now; requestAnimationFrame(look); };
+                const look = (now) => {
+                    window.longest = Math.max(window.longest, now - last);
+                    last = now;
+                    requestAnimationFrame(look);
+                };
                 requestAnimationFrame(look);
             }"""
         )
@@ -119,7 +128,8 @@ async def test_ten_thousand_frames_stay_fluid(tab: "Tab") -> None:
         await tab.page.evaluate("window.longest = 0")
         for target in ("0", "this.scrollHeight / 2", "this.scrollHeight"):
             for pane in (".virtual-list", ".scroller"):
-                await tab.page.evaluate(f"(function () {{ this.scrollTop = {target} }}).call(document.querySelector('{pane}'))")
+                scroll = f"(function () {{ this.scrollTop = {target} }})"
+                await tab.page.evaluate(f"{scroll}.call(document.querySelector('{pane}'))")
                 await tab.page.evaluate("new Promise(requestAnimationFrame)")
         await tab.page.fill("#message", "still here")
         assert await tab.page.evaluate("window.longest") < 300
@@ -128,41 +138,16 @@ async def test_ten_thousand_frames_stay_fluid(tab: "Tab") -> None:
         await tab.expect(".tool").to_have_count(199)
 
 
-CONTRAST = """
-() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgb = (...layers) => {
-    canvas.clearRect(0, 0, 1, 1);
-    for (const layer of layers) { canvas.fillStyle = layer; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const poor = [];
-  for (const node of document.querySelectorAll("body *")) {
-    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
-    if (!own || !node.checkVisibility({ opacityProperty: true }) || node.closest(":disabled, option, .visually-hidden")) continue;
-    const behind = [];
-    for (let at = node; at; at = at.parentElement) behind.unshift(getComputedStyle(at).backgroundColor);
-    const [light, dark] = [luminance(rgb(...behind)), luminance(rgb(...behind, getComputedStyle(node).color))].sort((a, b) => b - a);
-    const ratio = (light + 0.05) / (dark + 0.05);
-    if (ratio < 4.5) poor.push(`${node.outerHTML.slice(0, 80)} ${ratio.toFixed(2)}`);
-  }
-  return poor;
-}
-"""
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
 
 @pytest.mark.parametrize(
     ("tab", "size"),
-    [
-        ({"color_scheme": theme, **size}, size)
-        for theme, size in itertools.product(("light", "dark"), ({"viewport": {"width": 1280, "height": 800}}, PHONE))
-    ],
+    [({"color_scheme": theme, **size}, size) for theme, size in itertools.product(("light", "dark"), (DESK, PHONE))],
     indirect=["tab"],
     ids=["light-desk", "light-phone", "dark-desk", "dark-phone"],
 )
-async def test_in_each_theme_and_size_all_can_be_read_and_nothing_sticks_out(tab: "Tab", size: dict[str, object]) -> None:
+async def test_in_each_theme_and_size_all_can_be_read_and_nothing_sticks_out(tab: "Tab", size: Any) -> None:
     async with stage() as (agent, server):
         await tab.open(server.port)
         agent.gate.set()
@@ -173,8 +158,8 @@ async def test_in_each_theme_and_size_all_can_be_read_and_nothing_sticks_out(tab
         await tab.ask("approve")
         await tab.sees(".question")
         assert await tab.page.evaluate(CONTRAST) == []
-        overflow = "[document.scrollingElement, document.querySelector('.scroller')].map((e) => e.scrollWidth - e.clientWidth)"
-        assert await tab.page.evaluate(overflow) == [0, 0]
+        panes = "[document.scrollingElement, document.querySelector('.scroller')]"
+        assert await tab.page.evaluate(f"{panes}.map((pane) => pane.scrollWidth - pane.clientWidth)") == [0, 0]
         if size is PHONE:
             await tab.page.get_by_role("button", name="Frames", exact=True).first.tap()
             await tab.expect("main").to_be_hidden()

@@ -1,9 +1,10 @@
 """A model provider on loopback that does what the user's message says, and is as strict as the real ones.
 
 A message is a plan: steps parted by "then". A step that names tools, ``weather(Oslo) population(Oslo)``, calls them all
-at once; any other step is answered with all that the users of the conversation have said, piece by piece. Three words
-do more: "hold" stops the stream after its first piece until ``release`` is set, "refuse" is answered with HTTP 400, and
-so is any conversation with a tool call that has no result.
+at once, for a city or with the argument that it names, ``remember(note=milk)``; any other step is answered with all that
+the users of the conversation have said, piece by piece. Three words do more: "hold" stops the stream after its first
+piece until ``release`` is set, "refuse" is answered with HTTP 400, and so is any conversation with a tool call that has
+no result.
 
 It speaks the three dialects that the frameworks need: OpenAI's chat completions and responses, and Gemini's.
 """
@@ -39,11 +40,12 @@ class ModelServer:
         self.url = ""
         self.requests: list[list[Item]] = []
         self.held, self.release, self.hung_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.tasks: set[asyncio.Task[None] | None] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self._ids = count(1)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.tasks.add(asyncio.current_task())
+        if task := asyncio.current_task():
+            self.tasks.add(task)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
@@ -83,8 +85,8 @@ class ModelServer:
     async def _hold(self, reader: asyncio.StreamReader) -> None:
         """Wait for the test, or for the client to go."""
         self.held.set()
-        gone, released = asyncio.ensure_future(reader.read(1)), asyncio.ensure_future(self.release.wait())
-        self.tasks |= {gone, released}  # type: ignore[arg-type] # all of them are only compared
+        gone, released = asyncio.create_task(reader.read(1)), asyncio.create_task(self.release.wait())
+        self.tasks |= {gone, released}
         await asyncio.wait([gone, released], return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             self.hung_up.set()
@@ -92,10 +94,16 @@ class ModelServer:
         released.cancel()
 
     def _reply(self, steps: list[str], done: int, conversation: list[Item]) -> Reply:
-        calls = re.findall(r"(\w+)\((\w*)\)", steps[done]) if done < len(steps) else []
+        calls = re.findall(r"(\w+)\(([^()]*)\)", steps[done]) if done < len(steps) else []
         if calls:
             return Reply([(f"call_{next(self._ids)}", name, argument) for name, argument in calls], [])
         return Reply([], ["Heard:", *(f" [{item.text}]" for item in conversation if item.kind == "user")])
+
+
+def arguments(text: str) -> dict[str, str]:
+    """What stands between a call's parentheses."""
+    name, _, value = text.rpartition("=")
+    return {name or "city": value} if text else {}
 
 
 def the_plan(conversation: list[Item]) -> tuple[str, int]:
@@ -131,8 +139,9 @@ async def model_server() -> AsyncIterator[ModelServer]:
         yield server
     finally:
         listener.close()
-        server.release.set()
-        await asyncio.gather(*(task for task in server.tasks if task), return_exceptions=True)
+        for task in server.tasks:
+            task.cancel()
+        await asyncio.gather(*server.tasks, return_exceptions=True)
 
 
 def text_of(content: Any) -> str:
@@ -172,7 +181,7 @@ def write_chat(reply: Reply, _: list[Item]) -> Iterator[str]:
     for piece in reply.pieces:
         yield chunk({"content": piece})
     for index, (call_id, name, argument) in enumerate(reply.calls):
-        function = {"name": name, "arguments": json.dumps({"city": argument})}
+        function = {"name": name, "arguments": json.dumps(arguments(argument))}
         yield chunk({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]})
     yield chunk({}, "tool_calls" if reply.calls else "stop")
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
@@ -212,7 +221,7 @@ def write_responses(reply: Reply, conversation: list[Item]) -> Iterator[str]:
     output: list[Any] = []
     for index, (call_id, name, argument) in enumerate(reply.calls):
         item = {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": name, "status": "completed"}
-        item["arguments"] = json.dumps({"city": argument})
+        item["arguments"] = json.dumps(arguments(argument))
         at = {"sequence_number": 1, "output_index": index}
         yield sse({"type": "response.output_item.added", **at, "item": {**item, "arguments": ""}})
         yield sse({"type": "response.output_item.done", **at, "item": item})
@@ -255,7 +264,7 @@ def write_gemini(reply: Reply, _: list[Item]) -> Iterator[str]:
     for piece in reply.pieces:
         yield chunk([{"text": piece}])
     calls = [
-        {"functionCall": {"id": call_id, "name": name, "args": {"city": argument}}}
+        {"functionCall": {"id": call_id, "name": name, "args": arguments(argument)}}
         for call_id, name, argument in reply.calls
     ]
     usage = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}

@@ -1,0 +1,399 @@
+"""``agent_client.js`` in a real browser: held to the contract by the golden frames, and to its word by a server."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from console import Console
+from protocol import AnyClientFrame
+from tests.browser.agents import stage
+from tests.browser.link import linked
+from tests.support import PATIENCE, eventually
+
+if TYPE_CHECKING:
+    from tests.browser.chromium import Tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+Frame = dict[str, Any]
+
+GOLDEN = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted((Path(__file__).parents[1] / "golden").glob("*.json"), key=lambda path: path.stem)
+}
+CLIENT_EVENTS = {frame.event for frame in get_args(AnyClientFrame)}
+SENT = [name for name, frame in GOLDEN.items() if frame["event"] in CLIENT_EVENTS]
+RECEIVED = [name for name, frame in GOLDEN.items() if frame["event"] not in CLIENT_EVENTS]
+
+# What a page does to send each frame, given the frame's data.
+ACTIONS = {
+    "login": """({session_id, resume_token, last_seq, ...options}) => {
+        const client = page.make({resumable: false, ...options});
+        return void (session_id ? client.resume({session_id, resume_token, last_seq}) : client.login());
+    }""",
+    "agent_request": "({message, request_id}) => void client.sendAgentRequest(message, {requestId: request_id})",
+    "cancel_request": "({task_id}) => void client.cancel(task_id)",
+    "input_response": "({task_id, input_id, response}) => client.answer(task_id, input_id, response)",
+    "logout": "() => void client.logout()",
+}
+
+
+class Puppet:
+    """A server that says what the test tells it to, and nothing else."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._heard: asyncio.Queue[Frame] = asyncio.Queue()
+        self._sockets: asyncio.Queue[ServerConnection] = asyncio.Queue()
+        self.server: Server
+
+    @property
+    def port(self) -> int:
+        return int(next(iter(self.server.sockets)).getsockname()[1])
+
+    def answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        del connection
+        return None if "Upgrade" in request.headers else self._console.respond(request.path)
+
+    async def handle(self, socket: ServerConnection) -> None:
+        self._sockets.put_nowait(socket)
+        with contextlib.suppress(ConnectionClosed):
+            async for text in socket:
+                self._heard.put_nowait(json.loads(text))
+
+    async def connected(self) -> ServerConnection:
+        async with asyncio.timeout(PATIENCE):
+            self.socket = await self._sockets.get()
+            return self.socket
+
+    async def hears(self, event: str) -> Frame:
+        """Wait for the next frame, which is to be of this event; return its data."""
+        async with asyncio.timeout(PATIENCE):
+            frame = await self._heard.get()
+        assert frame["event"] == event, frame
+        return frame
+
+    async def say(self, name: str, **changes: Any) -> Frame:
+        """Send a golden frame; return it."""
+        frame = GOLDEN[name]
+        frame = {**frame, "data": {**frame["data"], **changes}}
+        await self.socket.send(json.dumps(frame))
+        return frame
+
+
+@contextlib.asynccontextmanager
+async def puppet() -> AsyncIterator[Puppet]:
+    puppet = Puppet()
+    async with serve(puppet.handle, "127.0.0.1", 0, process_request=puppet.answer) as puppet.server:
+        yield puppet
+
+
+async def load(tab: "Tab", port: int) -> None:
+    """Open a page that has the module and nothing else."""
+    await tab.page.goto(f"http://127.0.0.1:{port}/icon.svg")
+    await tab.page.evaluate(
+        """async () => {
+            const module = await import("/agent_client.js");
+            const url = location.origin.replace("http", "ws");
+            const make = (options) => (window.client = new module.AgentClient(url, options));
+            // Follows a task to its end: every frame, and what was thrown.
+            const follow = async (message) => {
+                const frames = [];
+                try { for await (const frame of client.stream(message)) frames.push(frame); }
+                catch (error) {
+                    const {code, errorId} = error;
+                    return {frames, thrown: error.constructor.name, code, errorId};
+                }
+                return {frames};
+            };
+            window.page = {make, follow, ...module};
+        }"""
+    )
+
+
+async def log_in(tab: "Tab", puppet: Puppet, answer: str = "login_response.resumable") -> None:
+    await tab.page.evaluate("void (window.loggedIn = page.make().login())")
+    await puppet.connected()
+    await puppet.hears("login")
+    await puppet.say(answer)
+    await tab.page.evaluate("window.loggedIn")
+
+
+@pytest.mark.parametrize("name", SENT)
+async def test_the_module_sends_each_frame_as_the_contract_has_it(tab: "Tab", name: str) -> None:
+    golden = GOLDEN[name]
+    async with puppet() as server:
+        await load(tab, server.port)
+        if golden["event"] != "login":
+            await log_in(tab, server)
+        await tab.page.evaluate(f"(data) => ({ACTIONS[golden['event']]})(data)", golden["data"])
+        heard = await server.hears(golden["event"])
+        if golden["event"] == "agent_request":
+            golden = {**golden, "data": {"request_id": heard["data"]["request_id"], **golden["data"]}}
+        assert heard == golden
+
+
+async def received(tab: "Tab", server: Puppet, name: str) -> tuple[Frame, Any]:
+    """Have the page told a golden frame in the middle of a task; return the frame and how the task went on."""
+    await log_in(tab, server)
+    await tab.page.evaluate("void (window.followed = page.follow('What time is it?'))")
+    request = (await server.hears("agent_request"))["data"]
+    if GOLDEN[name]["data"].get("request_id"):
+        frame = await server.say(name, request_id=request["request_id"])
+    else:
+        await server.say("agent_request_received", request_id=request["request_id"])
+        frame = await server.say(name)
+    if frame["event"] not in {"agent_response", "task_cancelled", "error"}:
+        if frame["event"] == "agent_request_received":
+            await server.say("agent_output")
+        await server.say("agent_response")
+    return frame, await tab.page.evaluate("window.followed")
+
+
+@pytest.mark.parametrize("name", [name for name in RECEIVED if "log" not in name])
+async def test_the_module_understands_each_frame_of_a_task(tab: "Tab", name: str) -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        frame, went_on = await received(tab, server, name)
+        match frame["event"]:
+            case "error":
+                data = frame["data"]
+                assert went_on == {
+                    "frames": [],
+                    "thrown": "ServerError",
+                    "code": data["code"],
+                    "errorId": data.get("error_id"),
+                }
+            case "task_cancelled":
+                assert went_on["thrown"] == "TaskCancelled"
+            case "agent_request_received":
+                assert [frame["event"] for frame in went_on["frames"]] == ["agent_output", "agent_response"]
+            case _:
+                assert went_on["frames"][0] == frame
+                assert "thrown" not in went_on
+
+
+@pytest.mark.parametrize("name", [name for name in RECEIVED if name.startswith("login_response")])
+async def test_the_module_understands_each_answer_to_a_login(tab: "Tab", name: str) -> None:
+    data = GOLDEN[name]["data"]
+    async with puppet() as server:
+        await load(tab, server.port)
+        if "resumed" in data:
+            await tab.page.evaluate(
+                "(session) => void (window.loggedIn = page.make().resume({...session, last_seq: 41}))",
+                {"session_id": data["session_id"], "resume_token": data["resume_token"]},
+            )
+            await server.connected()
+            await server.hears("login")
+            await server.say(name)
+            await tab.page.evaluate("window.loggedIn")
+        else:
+            await log_in(tab, server, name)
+        session = await tab.page.evaluate("client.session")
+        if "resume_token" in data:
+            last_seq = data.get("last_seq", 0)
+            assert session == {key: data[key] for key in ("session_id", "resume_token")} | {"last_seq": last_seq}
+        else:
+            assert session is None
+
+
+async def test_the_module_understands_the_answer_to_a_logout(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server)
+        await tab.page.evaluate("void (window.loggedOut = client.logout())")
+        await server.hears("logout")
+        await server.say("logout_response")
+        await tab.page.evaluate("window.loggedOut")
+        assert await tab.page.evaluate("[client.state.name, client.session]") == ["connected", None]
+
+
+async def test_a_gap_is_bridged_with_what_the_server_says_and_marked(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server)
+        tasks = {"5f0c2a9be1d34c77": "running", "77aa": "completed", "78ab": "failed", "79ac": "unheard of"}
+        follow_all = "(names) => void (window.all = Promise.all(names.map(page.follow)))"
+        await tab.page.evaluate(follow_all, list(tasks.values()))
+        for task_id in tasks:
+            request = (await server.hears("agent_request"))["data"]
+            await server.say("agent_request_received", request_id=request["request_id"], task_id=task_id)
+        await server.say("agent_output.numbered", seq=5)
+        await server.socket.close(4000)
+        await server.connected()
+        assert (await server.hears("login"))["data"]["last_seq"] == 5
+        await server.say("login_response.resumed")
+        await server.say("agent_output.numbered", seq=5120)  # what it says it has covered already
+        await server.say("agent_output.numbered", seq=5121)
+        await server.say("agent_response", seq=5122)
+        running, completed, failed, unknown = await tab.page.evaluate("window.all")
+        marked = [(frame["event"], frame.get("gap", False)) for frame in running["frames"]]
+        assert marked == [
+            ("agent_output", False),
+            ("agent_output", True),
+            ("input_required", True),
+            ("agent_output", False),
+            ("agent_response", False),
+        ]
+        assert [frame["event"] for frame in completed["frames"]] == ["agent_output", "agent_response"]
+        assert (failed["thrown"], failed["errorId"]) == ("ServerError", "63a82063")
+        assert unknown["thrown"] == "ConnectionLost"
+
+
+async def test_an_unconfirmed_request_is_sent_again_under_its_own_id(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server)
+        await tab.page.evaluate("void (window.taskId = client.sendAgentRequest('once'))")
+        first = await server.hears("agent_request")
+        await server.socket.close(1011)
+        await server.connected()
+        await server.hears("login")
+        await server.say("login_response.resumed", lossless=True, tasks=[])
+        assert await server.hears("agent_request") == first
+        await server.say("agent_request_received", request_id=first["data"]["request_id"])
+        assert await tab.page.evaluate("window.taskId") == GOLDEN["agent_request_received"]["data"]["task_id"]
+
+
+async def test_close_codes_are_honoured(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        outcomes = {}
+        for code in (1000, 1001, 1003, 1007, 1009, 1011, 1013, 4000, 4429, 4500, 4501, 4502, 4509):
+            await log_in(tab, server)
+            # The page is told only when it has decided.
+            await tab.page.evaluate(
+                """() => void (window.decided = new Promise((done) =>
+                    client.addEventListener("state", () => done(client.state.name), {once: true})))"""
+            )
+            await server.socket.close(code)
+            outcomes[code] = await tab.page.evaluate("window.decided")
+            await tab.page.evaluate("client.close()")
+        waiting = {code for code, name in outcomes.items() if name == "waiting"}
+        assert waiting == {1001, 1011, 1013, 4000, 4429}
+        assert set(outcomes.values()) == {"waiting", "refused"}
+
+
+async def test_it_backs_off_at_random_up_to_half_a_minute(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+    delays = await tab.page.evaluate(
+        """() => new Promise((done) => {
+            const delays = [];
+            Math.random = () => 0.5;
+            const client = page.make();
+            client.addEventListener("state", ({ detail: { name, retryAt } }) => {
+                if (name !== "waiting") return;
+                delays.push((retryAt - Date.now()) / 500);
+                if (delays.length === 7) { client.close(); done(delays); }
+                else setTimeout(() => client.retryNow());
+            });
+            client.connect().catch(() => {});
+        })"""
+    )
+    assert delays == pytest.approx([1, 2, 4, 8, 16, 30, 30], abs=0.1)
+
+
+async def test_it_does_what_its_first_lines_say(tab: "Tab") -> None:
+    async with stage() as (agent, server):
+        await load(tab, server.port)
+        said = await tab.page.evaluate(
+            """async () => {
+                const client = page.make();
+                await client.login();
+                const said = [];
+                for await (const { event } of client.stream("say hello")) said.push(event);
+                said.push(...await Promise.all([client.ask("emit one"), client.ask("emit two")]));
+                said.push(await client.ask("question text", { onInput: async ({ prompt }) => `${prompt} That.` }));
+                await client.logout();
+                client.close();
+                return [...said, client.state.name];
+            }"""
+        )
+        assert said == ["agent_output", "agent_response", "one", "two", "answered 'Which? That.'", "idle"]
+        assert agent.closed == 1
+
+
+async def test_leaving_a_stream_early_stops_its_task_and_a_cancel_tells_when_it_has_ended(tab: "Tab") -> None:
+    async with stage() as (agent, server):
+        await load(tab, server.port)
+        agent.steps.put_nowait("first")
+        await tab.page.evaluate(
+            """async () => {
+                await page.make().login();
+                for await (const frame of client.stream("stream")) break;
+            }"""
+        )
+        await eventually(lambda: not server.manager.running)
+        await tab.page.evaluate(
+            """async () => {
+                window.id = await client.sendAgentRequest("resist");
+                window.cancelled = false;
+                client.cancel(id).then(() => { window.cancelled = true; });
+            }"""
+        )
+        await asyncio.wait_for(agent.parked.wait(), PATIENCE)
+        assert await tab.page.evaluate("window.cancelled") is False
+        agent.may_stop.set()
+        await tab.page.evaluate("client.cancel(id)")
+        assert await tab.page.evaluate("window.cancelled") is True
+        assert await tab.page.evaluate("client.ask('emit on')") == "on"
+
+
+async def test_streams_go_on_across_a_cut_as_if_nothing_had_happened(tab: "Tab") -> None:
+    async with stage() as (agent, server), linked(server.port) as link:
+        await load(tab, link.port)
+        agent.steps.put_nowait("one ")
+        await tab.page.evaluate(
+            """async () => {
+                await page.make({ firstDelay: 1 }).login();
+                window.text = "";
+                window.answer = (async () => {
+                    for await (const { event, data } of client.stream("stream")) {
+                        if (event === "agent_output") window.text += data.output;
+                        if (event === "agent_response") return data.response;
+                    }
+                })();
+            }"""
+        )
+        await eventually(agent.steps.empty)
+        for piece in ("two ", "three "):
+            link.cut()
+            agent.steps.put_nowait(piece)
+            await eventually(agent.steps.empty)
+            link.mend()
+        agent.steps.put_nowait("")
+        whole = "one two three "
+        assert await tab.page.evaluate("window.answer.then((answer) => [window.text, answer])") == [whole, whole]
+
+
+async def test_a_session_that_the_server_lost_fails_what_ran_in_it_and_the_next_one_works(tab: "Tab") -> None:
+    async with stage() as (agent, server), linked(server.port) as link:
+        await load(tab, link.port)
+        park = "page.make({firstDelay: 1}).login().then(() => page.follow('park'))"
+        await tab.page.evaluate(f"void (window.lost = {park})")
+        await asyncio.wait_for(agent.parked.wait(), PATIENCE)
+        link.cut()
+        (session,) = server.manager.sessions.values()
+        await server.manager.end(session)
+        link.mend()
+        assert (await tab.page.evaluate("window.lost"))["thrown"] == "ConnectionLost"
+        assert await tab.page.evaluate("client.ask('emit anew')") == "anew"
+
+
+async def test_one_of_several_agents_is_asked_for_by_its_name(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await tab.page.evaluate("void page.make({agent: 'helper'}).login()")
+        assert (await server.hears("login"))["data"] == {"agent": "helper", "resumable": True}
+        await tab.page.goto(f"http://127.0.0.1:{server.port}/?agent=helper")
+        assert (await server.hears("login"))["data"]["agent"] == "helper"
+        await tab.sees(".host", "helper")

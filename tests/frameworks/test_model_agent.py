@@ -1,0 +1,265 @@
+"""The agent that ships with a model under its tools: what it does, and what it says when the model fails."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from model_server import ModelServer
+from recorder import Recorder
+
+from agent_contract import AgentError
+from protocol import AgentOutput, AgentResponse, ToolCall, ToolResult
+from tests.support import connected, logged_in, serving
+
+pytest.importorskip("pydantic_ai")
+
+from pydantic_ai.exceptions import ToolFailed
+
+from offline_agent import model_agent
+from offline_agent.model_agent import ModelAgent
+from offline_agent.tool import Tool
+
+ADDRESSES = {
+    "openai:any": "OPENAI_BASE_URL",
+    "openai-responses:any": "OPENAI_BASE_URL",
+    "ollama:any": "OLLAMA_BASE_URL",
+    "anthropic:any": "ANTHROPIC_BASE_URL",
+    "google:any": "GOOGLE_GEMINI_BASE_URL",
+}
+KEYS = ("OPENAI_API_KEY", "OLLAMA_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
+
+At = Callable[..., ModelAgent]
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> At:
+    """Makes an agent whose model is at an address."""
+
+    def at(url: str, model: str = "openai:any") -> ModelAgent:
+        monkeypatch.setenv(ADDRESSES[model], url)
+        for key in KEYS:
+            monkeypatch.setenv(key, "sk-secret")
+        model_agent._agent.cache_clear()
+        return ModelAgent(model, tick=0)
+
+    return at
+
+
+@pytest.fixture
+def agent(at: At, models: ModelServer) -> ModelAgent:
+    return at(f"{models.url}/v1")
+
+
+async def ask(agent: ModelAgent, plan: str, *answers: bool) -> Recorder:
+    turn = Recorder(*answers)
+    await agent.run(plan, turn)
+    return turn
+
+
+# ---- The tools -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["openai:any", "openai-responses:any", "ollama:any", "google:any"])
+async def test_a_model_has_the_tools_and_calls_several_at_once(at: At, models: ModelServer, model: str) -> None:
+    agent, turn = at(models.url if model.startswith("google") else f"{models.url}/v1", model), Recorder()
+    plan = "calculate(expression=17 * 23) current_time(place=Tokyo) then say"
+    answer = await agent.run(plan, turn)
+    assert isinstance(answer, AgentResponse)
+    assert answer.response == f"Heard: [{plan}]"
+    assert answer.usage == {"input_tokens": 14, "output_tokens": 6, "total_tokens": 20}
+    assert [type(event) for event in turn.events[:4]] == [ToolCall, ToolCall, ToolResult, ToolResult]
+    outputs = {result.tool_name: result.tool_output for result in turn.results}
+    assert outputs["calculate"] == "17 * 23 is 391."
+    assert "in Tokyo" in str(outputs["current_time"])
+
+
+async def test_a_countdown_streams_its_steps_while_it_runs(agent: ModelAgent) -> None:
+    turn = await ask(agent, "countdown(seconds=3) then say")
+    steps = [AgentOutput(output=f" {step}…") for step in (3, 2, 1)]
+    assert turn.events[1:4] == steps
+    assert turn.results == [turn.events[4]]
+    assert turn.results[0].tool_output == "The countdown from 3 is over."
+
+
+async def test_two_countdowns_at_once_each_go_to_their_own_turn(agent: ModelAgent) -> None:
+    three, two = await asyncio.gather(
+        ask(agent, "countdown(seconds=3) then say"), ask(agent, "countdown(seconds=2) then say")
+    )
+    assert three.text[:3] == [" 3…", " 2…", " 1…"]
+    assert two.text[:2] == [" 2…", " 1…"]
+
+
+async def test_what_a_tool_cannot_do_is_told_to_the_model_and_the_run_goes_on(agent: ModelAgent) -> None:
+    turn = await ask(agent, "calculate(expression=1/0) then say")
+    (result,) = turn.results
+    assert result.is_error
+    assert "zero" in str(result.tool_output)
+    assert turn.text[0] == "Heard:"
+
+
+async def test_a_tool_that_breaks_is_told_of_and_the_log_has_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        raise ValueError("the spade broke")
+
+    tool = Tool(broken, doing="dig", example="Dig.", asked=())
+    with pytest.raises(ToolFailed, match=r"^The tool broken has failed\.$"):
+        await model_agent._for_model(tool)()
+    assert "the spade broke" in caplog.text
+
+
+@pytest.mark.parametrize(("approved", "left"), [(True, "I have no notes yet."), (False, '"milk"')])
+async def test_notes_are_deleted_once_that_is_approved_and_read_no_sooner(
+    agent: ModelAgent, approved: bool, left: str
+) -> None:
+    await ask(agent, "remember(note=milk) then say")
+    turn = await ask(agent, "delete_all_notes() recall_notes() then say", approved)
+    (question,) = turn.questions
+    assert (question.kind, question.tool_name, question.tool_kwargs) == ("approval", "delete_all_notes", {})
+    recalled = next(result for result in turn.results if result.tool_name == "recall_notes")
+    assert left in str(recalled.tool_output)
+
+
+# ---- The conversation ------------------------------------------------------------------------------------------------
+
+
+async def test_a_conversation_is_remembered_and_is_nobody_elses(agent: ModelAgent, models: ModelServer) -> None:
+    await ask(agent, "remember(note=milk) then say")
+    await ask(agent, "again")
+    assert [item.kind for item in models.requests[-1]] == ["user", "call", "result", "assistant", "user"]
+    other = ModelAgent("openai:any")
+    turn = await ask(other, "recall_notes() then say")
+    assert turn.results[0].tool_output == "I have no notes yet."
+    assert [item.kind for item in models.requests[-1]] == ["user", "call", "result"]
+
+
+async def test_a_cancel_in_the_middle_of_the_stream_stops_the_model(agent: ModelAgent, models: ModelServer) -> None:
+    async with serving(lambda: agent) as server, logged_in(server) as peer:
+        task_id = await peer.request("hold")
+        assert (await peer.expect("agent_output"))["output"] == "Heard:"
+        await peer.send("cancel_request", task_id=task_id)
+        assert await peer.expect("task_cancelled") == {"task_id": task_id}
+        await models.hung_up.wait()
+        assert await peer.ask("again") == "Heard: [again]"
+
+
+# ---- Failures --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    """A provider that answers every request with these bytes, and hangs up."""
+    served: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    finally:
+        listener.close()
+        await asyncio.gather(*(task for task in served if task), return_exceptions=True)
+
+
+def refusal(status: int, code: str = "", headers: str = "") -> bytes:
+    """An answer as all providers give it, one that need not be asked for again."""
+    error = {"message": f"sk-secret of acct-17: {code}", "code": code or status, "type": code or "some_error"}
+    body = json.dumps({"type": "error", "error": error}).encode()
+    head = f"HTTP/1.1 {status} No\r\ncontent-type: application/json\r\nx-should-retry: false\r\n{headers}"
+    return f"{head}connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def failing(agent: ModelAgent, caplog: pytest.LogCaptureFixture) -> str:
+    """Ask through a server; the message of the one error, which has kept to itself what the log has."""
+    async with serving(lambda: agent) as server, logged_in(server) as peer:
+        task_id = await peer.request("hello")
+        event, error = (await peer.until("error", "agent_response"))[-1]
+        assert (event, error["code"], error["task_id"]) == ("error", "agent_failed", task_id)
+        await peer.send("logout")  # nothing more comes of the task before this is answered
+        await peer.expect("logout_response")
+    (record,) = [record for record in caplog.records if error["error_id"] in record.getMessage()]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], AgentError)
+    assert record.exc_info[1].__cause__ is not None
+    return str(error["message"])
+
+
+REFUSALS = {
+    401: "refuses the API key. Correct it",
+    403: "refuses the API key. Correct it",
+    404: "knows no such model. Correct AGENT_MODEL",
+    413: "refuses the request. The server's log has the reason",
+    429: "gets too many requests. Ask again in a while",
+    500: "has failed. Ask again in a while",
+    503: "is overloaded. Ask again in a while",
+}
+
+
+@pytest.mark.parametrize("model", ADDRESSES)
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_a_refusal_is_told_in_a_sentence_to_act_on(
+    at: At, caplog: pytest.LogCaptureFixture, model: str, status: int
+) -> None:
+    async with answering(refusal(status)) as url:
+        message = await failing(at(url, model), caplog)
+    assert message.startswith(f"The provider of {model} {REFUSALS[status]}")
+    assert "acct-17" not in message
+    assert "acct-17" in caplog.text
+
+
+async def test_a_provider_that_says_how_long_to_wait_is_quoted(at: At, caplog: pytest.LogCaptureFixture) -> None:
+    async with answering(refusal(429, headers="retry-after: 7\r\n")) as url:
+        assert (await failing(at(url), caplog)).endswith("Ask again in 7 s.")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (429, "insufficient_quota", "is used up"),
+        (400, "context_length_exceeded", "too long for openai:any. Log in again"),
+        (400, "model_not_found", "knows no such model"),
+        (400, "invalid_value", "refuses the request"),
+    ],
+)
+async def test_what_a_provider_says_beyond_the_status_counts(
+    at: At, caplog: pytest.LogCaptureFixture, status: int, code: str, told: str
+) -> None:
+    async with answering(refusal(status, code)) as url:
+        assert told in await failing(at(url), caplog)
+
+
+@pytest.mark.parametrize("model", ADDRESSES)
+async def test_a_provider_that_cannot_be_reached_is_told_of(
+    at: At, caplog: pytest.LogCaptureFixture, model: str
+) -> None:
+    async with answering(b"") as url:
+        pass  # nobody listens there any more
+    assert await failing(at(url, model), caplog) == (
+        f"The provider of {model} cannot be reached. Check its address and the server's network."
+    )
+
+
+@pytest.mark.parametrize("model", ADDRESSES)
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9\r\n\r\ndata"]
+)
+async def test_a_connection_that_breaks_is_told_of(
+    at: At, caplog: pytest.LogCaptureFixture, model: str, answer: bytes
+) -> None:
+    async with answering(answer) as url:
+        message = await failing(at(url, model), caplog)
+    assert message.startswith(f"The provider of {model} ")
+
+
+async def test_a_failure_is_forgotten_and_the_next_request_goes_well(agent: ModelAgent) -> None:
+    await ask(agent, "before")
+    with pytest.raises(AgentError, match="refuses the request"):
+        await ask(agent, "refuse")
+    assert "".join((await ask(agent, "after")).text) == "Heard: [before] [after]"
