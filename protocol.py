@@ -48,7 +48,7 @@ class ErrorCode(StrEnum):
 class Event(BaseModel):
     """What an agent says. A number that JSON has no word for goes out as null, bytes as base64."""
 
-    model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
+    model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null", defer_build=True)
 
 
 class ToolCall(Event):
@@ -100,7 +100,7 @@ class AgentResponse(Event):
 class ClientFrame(BaseModel):
     """Each field is of exactly its type; unknown ones are ignored, so that a client may be newer than its server."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
     event: ClassVar[str]
 
 
@@ -279,16 +279,16 @@ AnyServerFrame = (
 class Envelope(BaseModel, Generic[Name, T]):
     """What stands at the top level of a frame: this, and nothing else."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     event: Name
     data: T
 
 
 def _adapter(union: Any) -> TypeAdapter[Any]:
-    # Built from the classes at run time, which the type checker cannot follow, so that each name stands in one place.
+    # At run time, where the type checker cannot follow, so that each name stands once; and not before it is used.
     envelope: Any = Envelope
     envelopes: Any = reduce(or_, (envelope[Literal[frame.event], frame] for frame in get_args(union)))
-    return TypeAdapter(Annotated[envelopes, Field(discriminator="event")])
+    return TypeAdapter(Annotated[envelopes, Field(discriminator="event")], config=ConfigDict(defer_build=True))
 
 
 CLIENT_FRAME: Final[TypeAdapter[Envelope[str, AnyClientFrame]]] = _adapter(AnyClientFrame)

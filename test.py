@@ -175,11 +175,12 @@ class Terminal:
 
     async def ask(self, question: InputRequired) -> str | None:
         """Ask on the terminal; at the end of its input nobody answers."""
-        sys.stderr.write(f"{question.prompt}{' [y/N] ' if question.kind == 'approval' else ' '}")
-        sys.stderr.flush()
-        # This holds up the loop, on which nobody else depends. The loop's own handler of Ctrl-C could not end it.
-        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        previous = signal.getsignal(signal.SIGINT)
         try:
+            # This holds up the loop, on which nobody else depends. The loop's own handler of Ctrl-C could not end it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.stderr.write(f"{question.prompt}{' [y/N] ' if question.kind == 'approval' else ' '}")
+            sys.stderr.flush()
             return sys.stdin.readline().strip() or None
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, previous)
@@ -199,7 +200,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130  # what shells expect after Ctrl-C
     except AgentError as exc:
-        sys.stderr.write(f"{exc}\n")
+        sys.stderr.write(f"{exc}\n({exc.__cause__})\n")
         return 1
     sys.stdout.write(f"{answer if isinstance(answer, str) else answer.response}\n")
     return 0

@@ -5,6 +5,7 @@ Here everything is put together: the connection handler, the start, and the end.
 
 import asyncio
 import functools
+import gc
 import itertools
 import logging
 import os
@@ -20,7 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dotenv import load_dotenv
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 import logs
@@ -42,6 +42,9 @@ SHUTDOWN = 1.8
 
 THREADS = "agent-thread"
 """How the names of the threads that run synchronous agents begin."""
+
+GC_THRESHOLDS = (10_000, 20, 20)
+"""For ``gc.set_threshold``: a session is some hundred objects, so the default of 700 looks after every few of them."""
 
 RESERVED_DESCRIPTORS = 64
 """Open files that are not connections: the listener, logs, what agents open."""
@@ -139,7 +142,7 @@ def main() -> int:
         The exit code: 0 after SIGINT or SIGTERM, 1 if the address cannot be listened on, 2 if a setting is wrong or the
         agent cannot be loaded.
     """
-    load_dotenv(Path.cwd() / ".env")
+    _read_env_file(Path.cwd() / ".env")
     try:
         settings = load_settings(sys.argv[1:], os.environ)
         agents = load_agents(settings.agent)
@@ -165,6 +168,10 @@ async def _run(settings: Settings, agents: Mapping[str, AgentFactory]) -> int:
         print(f"websocket_server.py: cannot listen on {where}: {exc.strerror or exc}", file=sys.stderr)
         return 1
     print(banner(settings, server.port), flush=True)
+    # What is there now stays: the collector need not look at it again each time that sessions come and go.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     with Watchdog(settings.block_warning):
         await told.wait()
         await _shut_down(server)
@@ -205,6 +212,13 @@ def _leave_behind(server: AgentServer) -> None:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)
+
+
+def _read_env_file(path: Path) -> None:
+    if path.is_file():
+        from dotenv import load_dotenv  # noqa: PLC0415  # most starts have no such file, and are the quicker for it
+
+        load_dotenv(path)
 
 
 def _fit_to_descriptors(settings: Settings) -> Settings:

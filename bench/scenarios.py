@@ -166,8 +166,10 @@ def connect(peer: Peer, scale: float) -> Figures:
     """Clients come, log in and go: one after the other, then 50 at once."""
     with running(peer) as server:
         alone, _ = _visit(server, _scaled(400, scale), at_once=1)
-        crowd, delays = _visit(server, _scaled(2000, scale), at_once=AT_ONCE)
-    return {"alone": alone, "crowd": crowd, "p99": percentile(delays, 0.99) * 1e3}
+        cpu, visits = server.cpu(), _scaled(2000, scale)
+        crowd, delays = _visit(server, visits, at_once=AT_ONCE)
+        cpu = (server.cpu() - cpu) / visits * 1e6
+    return {"alone": alone, "crowd": crowd, "cpu": cpu, "p99": percentile(delays, 0.99) * 1e3}
 
 
 def _visit(server: Server, visits: int, *, at_once: int) -> tuple[float, list[float]]:

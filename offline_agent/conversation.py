@@ -12,8 +12,8 @@ _EARLIER_SHOWN = 5
 
 _ABOUT_ME: Final = "I am the built-in offline agent: I have a few tools, but no language model and no network."
 _INSTEAD_OF_ME: Final = (
-    "To give these tools to a real model, set AGENT_MODEL, to `openai:gpt-5-mini` for example; to put your own agent in "
-    "my place, start the server with `python websocket_server.py --agent my_module:my_agent`."
+    "To put a real model behind these tools, set AGENT_MODEL (`openai:gpt-5-mini`, for example); to put your own agent "
+    "in my place, start the server with `python websocket_server.py --agent my_module:my_agent`."
 )
 
 _EARLIER = re.compile(

@@ -73,7 +73,7 @@ def _model(name: str) -> Model:
     provider, _, model = name.partition(":")
     if provider == "ollama":
         os.environ.setdefault("OLLAMA_BASE_URL", OLLAMA)
-    if provider == "openai" and "OPENAI_BASE_URL" in os.environ:
+    if provider == "openai" and os.environ.get("OPENAI_BASE_URL"):
         name = f"openai-chat:{model}"  # the dialect that everything speaks which calls itself compatible with OpenAI
     try:
         return infer_model(name)
@@ -82,9 +82,10 @@ def _model(name: str) -> Model:
 
 
 def _missing(failure: Exception) -> str:
-    if variable := re.search(r"`([A-Z]+(?:_[A-Z]+)+)`", str(failure)):
-        return f"{variable[1]} is set neither in the environment nor in .env"
-    return str(failure)
+    variable = re.search(r"`([A-Z]+(?:_[A-Z]+)+)`", str(failure))
+    if variable and not os.environ.get(variable[1]):
+        return f"{variable[1]} has no value, neither in the environment nor in .env"
+    return " ".join(str(failure).split())
 
 
 def _for_model(tool: Tool) -> Callable[..., Any]:

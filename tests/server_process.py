@@ -37,7 +37,7 @@ class ServerProcess:
     @property
     def descriptors(self) -> int:
         """Open files."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
 
     @property
     def log(self) -> str:
@@ -69,7 +69,7 @@ async def server_process(
     """Run a server on a free port, and kill it if it still runs afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
-        with log.open("wb") as file:
+        with log.open("wb") as file:  # noqa: ASYNC230  # it is opened once, for the process
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(ROOT / "websocket_server.py"),

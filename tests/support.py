@@ -130,7 +130,9 @@ async def serving(
 @contextlib.asynccontextmanager
 async def connected(server: AgentServer, **options: Any) -> AsyncIterator[Peer]:
     """Open a connection to the server."""
-    async with connect(f"ws://127.0.0.1:{server.port}", compression=None, max_size=None, max_queue=None, **options) as socket:
+    async with connect(
+        f"ws://127.0.0.1:{server.port}", compression=None, max_size=None, max_queue=None, **options
+    ) as socket:
         yield Peer(socket)
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agent_contract import Agent, Turn
+from agent_contract import Agent, AgentError, Turn
 from protocol import ErrorCode, ToolCall
 from tests.support import Scripted, connected, logged_in, serving
 
@@ -182,6 +182,26 @@ async def test_an_agent_that_raises_fails_its_task_and_the_log_tells_why(caplog:
         assert record.exc_info is not None
         assert "spade" in str(record.exc_info[1])
         assert await peer.ask("hello") == "hello"
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ("The spade is broken: bring another.", "The spade is broken: bring another."),
+        ("The \ud800 spade is broken.", "The \ufffd spade is broken."),
+        ("", "The agent failed. The server's log has the details."),
+    ],
+)
+async def test_an_agent_may_say_itself_why_it_fails(caplog: pytest.LogCaptureFixture, own: str, told: str) -> None:
+    async def fail(_: str, __: Turn) -> str:
+        raise AgentError(own) from ValueError("the handle, bought in a secret shop")
+
+    async with serving(lambda: Scripted(fail=fail)) as server, logged_in(server) as peer:
+        task_id = await peer.request("fail")
+        error = await peer.expect("error")
+        assert error == {**error, "message": told, "code": "agent_failed", "task_id": task_id}
+        assert f"error_id={error['error_id']}" in caplog.text
+        assert "secret shop" in caplog.text
 
 
 async def test_an_agent_that_calls_exit_ends_its_task_and_not_the_server() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from websocket_server import AgentServer
 
 CLIENT = "203.0.113.7"
 CDN = "198.51.100.0/24"
-BEHIND = {"trusted_proxies": ("127.0.0.1", CDN), "max_connections_per_address": 1}
+BEHIND: dict[str, Any] = {"trusted_proxies": ("127.0.0.1", CDN), "max_connections_per_address": 1}
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +68,7 @@ async def test_an_address_that_is_none_is_not_an_error(forwarded: str, caplog: p
 
 
 async def test_a_page_on_the_clients_own_machine_is_foreign_to_a_server_behind_a_proxy() -> None:
-    public = {**BEHIND, "allowed_hosts": ("agent.example.com",)}
+    public: dict[str, Any] = {**BEHIND, "allowed_hosts": ("agent.example.com",)}
     headers = f"X-Forwarded-For: {CLIENT}", "Origin: http://localhost:3000"
     async with serving(**public) as server, opened(server, *headers, host="agent.example.com") as status:
         assert status == 403

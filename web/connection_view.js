@@ -31,7 +31,7 @@ export class ConnectionView {
     this.#actions = actions;
     this.#announce = announce;
     this.#fillDialog();
-    this.panel.addEventListener("toggle", () => this.#fillPanel());
+    this.panel.addEventListener("beforetoggle", (/** @type {any} */ { newState }) => newState === "open" && this.#fillPanel());
     client.addEventListener("state", () => this.#changed());
     this.#changed();
   }
@@ -44,7 +44,7 @@ export class ConnectionView {
       this.dialog.close();
     }
     this.#fillBanner();
-    this.#fillPanel();
+    if (this.panel.matches(":popover-open")) this.#fillPanel();
     this.tick(Date.now());
     const { text } = shortly(state, 0);
     if (text !== this.#spoken && state.name !== "connecting" && state.name !== "logging_in") this.#announce(this.#spoken = text);
@@ -80,7 +80,6 @@ export class ConnectionView {
   }
 
   #fillPanel() {
-    if (!this.panel.matches(":popover-open")) return;
     const { state, session } = this.#client;
     const row = (/** @type {string} */ name, /** @type {string} */ value) => [h("dt", {}, name), h("dd", {}, value)];
     this.#about.replaceChildren(

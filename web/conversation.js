@@ -18,6 +18,7 @@ export class Conversation {
   #list = h("div.turns");
   #jump = h("button.jump", { type: "button", hidden: true }, icon("down"), "Latest");
   #sticks = true;
+  #lastTop = 0;
   /** @type {Turn[]} */ #turns = [];
   /** @type {Map<string, Turn>} */ #byRequest = new Map();
   /** @type {Map<string, Turn>} */ #byTask = new Map();
@@ -34,7 +35,8 @@ export class Conversation {
     this.element = h("div.conversation", {}, this.scroller, welcome(), this.#jump);
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#jump.addEventListener("click", () => this.toLatest());
-    new ResizeObserver(() => this.#sticks && this.#toEnd()).observe(this.#list);
+    const observer = new ResizeObserver(() => this.#sticks && this.#toEnd());
+    for (const element of [this.#list, this.scroller]) observer.observe(element);
   }
 
   /** @param {Entry} entry @param {Frame} frame @param {boolean} live false while an earlier conversation is rebuilt */
@@ -228,7 +230,10 @@ export class Conversation {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    this.#sticks = scrollHeight - scrollTop - clientHeight < 40;
+    // What comes in below moves nobody away from the end: only who scrolls up leaves it.
+    if (scrollHeight - scrollTop - clientHeight < 40) this.#sticks = true;
+    else if (scrollTop < this.#lastTop) this.#sticks = false;
+    this.#lastTop = scrollTop;
     this.#jump.hidden = this.#sticks;
   }
 

@@ -54,6 +54,7 @@ export function copyButton(text, label, caption = "") {
   const button = h("button.copy", { type: "button", "aria-label": label, title: label }, icon("copy"), caption);
   button.addEventListener("click", async () => {
     await copy(text());
+    button.focus();
     button.replaceChildren(icon("check"), caption && "Copied");
     button.setAttribute("aria-label", "Copied");
     setTimeout(() => {

@@ -78,7 +78,9 @@ function emphasis(text, at, depth, unclosed) {
 /** @param {string} text @param {number} at @param {string} mark */
 function opens(text, at, mark) {
   const next = text[at + mark.length] ?? " ";
-  return !/\s/.test(next) && !(mark[0] === "_" && /\w/.test(text[at - 1] ?? ""));
+  const within = /\w/.test(text[at - 1] ?? "");
+  // snake_case and 2*3*4 mean no emphasis.
+  return !/\s/.test(next) && !(within && (mark[0] === "_" || (mark === "*" && /\w/.test(next))));
 }
 
 /** @param {string} text @param {number} from @param {string} mark @returns {number} */

@@ -9,6 +9,9 @@ const SHORT = 20_000;
 // eslint-disable-next-line no-control-regex
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
 
+const CONTROLS = ("NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI "
+  + "DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US").split(" ");
+
 /** @param {string} text @returns {string} the same with a visible sign for each character that has none */
 export function visible(text) {
   return text.replaceAll("\r\n", "\n").replace(HIDDEN, sign);
@@ -17,8 +20,7 @@ export function visible(text) {
 /** @param {string} character */
 function sign(character) {
   const code = /** @type {number} */ (character.codePointAt(0));
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "␡";
+  if (code < 0x20) return `⟨${CONTROLS[code]}⟩`;
   return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
 

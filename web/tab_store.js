@@ -15,8 +15,20 @@ export class TabStore {
   /** @type {Session | null} */ #session = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
-  /** @returns {{session: Session | null, token: string | undefined, entries: [string, number, string][], dropped: boolean}} */
+  /** @typedef {{session: Session | null, token: string | undefined, entries: [string, number, string][], dropped: boolean}} Kept */
+
+  /** @returns {Kept} */
   load() {
+    try {
+      return this.#read();
+    } catch {
+      // Written by another version of the page, or by somebody else.
+      sessionStorage.clear();
+      return { session: null, token: undefined, entries: [], dropped: false };
+    }
+  }
+
+  #read() {
     const { session = null, token, first = 0, last = 0 } = JSON.parse(sessionStorage.getItem(`${this.#prefix}head`) ?? "{}");
     [this.#first, this.#last, this.#session] = [first, last, session];
     this.token = token;

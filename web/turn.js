@@ -80,12 +80,12 @@ export class Turn {
   }
 
   stopping() {
-    if (this.state === "running") this.#show("stopping", "Stopping…");
+    if (this.state === "running") this.#show("stopping", this.#status.textContent);
   }
 
   /** @param {number} now */
   tick(now) {
-    if (this.state === "running") {
+    if (this.state === "running" || this.state === "stopping") {
       const waits = this.openQuestion;
       const elapsed = Math.max(0, Math.floor((now - this.#time) / 1000));
       this.#status.textContent = waits ? "Waiting for you" : elapsed ? `Working · ${duration(elapsed * 1000).replace(".0", "")}` : "Working";

@@ -10,6 +10,7 @@ export class VirtualList {
   /** @type {T[]} */ #items = [];
   #active = -1;
   #sticks = true;
+  #lastTop = 0;
   #scheduled = false;
 
   /**
@@ -87,7 +88,9 @@ export class VirtualList {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.element;
-    this.#sticks = scrollHeight - scrollTop - clientHeight < this.#rowHeight;
+    if (scrollHeight - scrollTop - clientHeight < this.#rowHeight) this.#sticks = true;
+    else if (scrollTop < this.#lastTop) this.#sticks = false;
+    this.#lastTop = scrollTop;
     this.#schedule();
   }
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
-from playwright.async_api import Browser, Locator, LocatorAssertions, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 from tests.support import PATIENCE
 
@@ -18,6 +18,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A name that is this machine, and that the browser trusts no more than any other machine's.
+    "--host-resolver-rules=MAP plain.test 127.0.0.1",
 )
 
 # The browser's own words for a server that is away, which no page can keep it from saying.
@@ -56,9 +58,9 @@ class Tab:
         """What stands in the browser's console and need not."""
         return [text for text in self.complaints if not any(words in text for words in NETWORK)]
 
-    async def open(self, port: int, *, ready: bool = True) -> None:
+    async def open(self, port: int, *, host: str = "127.0.0.1", ready: bool = True) -> None:
         """Open the console of the server at this port, and wait until it is logged in."""
-        await self.page.goto(f"http://127.0.0.1:{port}/")
+        await self.page.goto(f"http://{host}:{port}/")
         if ready:
             await self.ready()
 
@@ -91,7 +93,7 @@ class Tab:
         await expect(locator.first).to_be_visible()
         return locator
 
-    def expect(self, where: Locator | str) -> LocatorAssertions:
+    def expect(self, where: Locator | str) -> Any:
         """Return what can be waited for of it."""
         return expect(self.page.locator(where) if isinstance(where, str) else where)
 

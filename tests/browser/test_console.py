@@ -30,6 +30,17 @@ async def test_the_page_comes_from_its_own_server_under_strict_headers(tab: "Tab
         assert {url.split("/")[2] for url in tab.requested} == {f"127.0.0.1:{server.port}"}
 
 
+async def test_it_works_the_same_over_a_plain_network_address(tab: "Tab") -> None:
+    async with stage(allowed_hosts=("plain.test",)) as (_, server):
+        await tab.open(server.port, host="plain.test")
+        assert await tab.page.evaluate("isSecureContext") is False
+        turn = await tab.ask_and_wait("emit copy this")
+        await turn.get_by_role("button", name="Copy the answer").click()
+        await tab.expect(turn.get_by_role("button", name="Copied")).to_be_visible()
+        await tab.page.locator("#message").press("Control+v")
+        await tab.expect(tab.page.locator("#message")).to_have_value("copy this")
+
+
 async def test_text_streams_in_as_it_comes_and_is_shown_once(tab: "Tab") -> None:
     async with stage() as (agent, server):
         await tab.open(server.port)

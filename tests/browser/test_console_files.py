@@ -1,13 +1,25 @@
 """The room of the server that answers with the console's files."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
 from console import FOLDER, Console
+from tests.support import PATIENCE, serving
 
 console = Console()
+
+
+async def test_it_can_be_switched_off() -> None:
+    for settings, status in (({}, b"200"), ({"console": False}, b"404")):
+        async with serving(**settings) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            async with asyncio.timeout(PATIENCE):
+                assert (await reader.readline()).split()[1] == status
+            writer.close()
 
 
 @pytest.mark.parametrize(

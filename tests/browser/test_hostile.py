@@ -57,7 +57,7 @@ async def test_a_hostile_agent_changes_nothing_but_text(tab: "Tab") -> None:
         for summary in await turn.locator(".tool summary").all():
             await summary.click()
         await tab.expect(turn).to_contain_text("<script>window.harmed = 1</script>")
-        await tab.expect(turn).to_contain_text("␛[31mred")
+        await tab.expect(turn).to_contain_text("⟨ESC⟩[31mred")
         await tab.expect(turn).to_contain_text("⟨U+202E⟩reversed")
         await check_unharmed(tab)
         await tab.page.get_by_role("button", name="Frames", exact=True).first.click()

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import importlib
 import importlib.util
 import inspect
 import os
@@ -10,11 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import builds
 import pytest
-from model_server import ModelServer, model_server
 
 from adapters.frameworks import adapt
+from tests.frameworks.model_server import ModelServer, model_server
 
 FRAMEWORKS = {
     "pydantic_ai": "pydantic_ai",
@@ -76,9 +76,10 @@ Make = Callable[..., Any]
 def build(framework: str, models: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes an agent object of the framework from plain functions."""
     monkeypatch.setenv("GOOGLE_API_KEY", "none")
+    builds = importlib.import_module(f"tests.frameworks.builds.{framework}")
 
     def build(*tools: Callable[..., Any], guarded: list[Callable[..., Any]] | None = None) -> Any:
-        return getattr(builds, framework)(models.url, list(tools), guarded or [])
+        return builds.build(models.url, list(tools), guarded or [])
 
     return build
 

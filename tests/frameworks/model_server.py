@@ -1,10 +1,10 @@
 """A model provider on loopback that does what the user's message says, and is as strict as the real ones.
 
 A message is a plan: steps parted by "then". A step that names tools, ``weather(Oslo) population(Oslo)``, calls them all
-at once, for a city or with the argument that it names, ``remember(note=milk)``; any other step is answered with all that
-the users of the conversation have said, piece by piece. Three words do more: "hold" stops the stream after its first
-piece until ``release`` is set, "refuse" is answered with HTTP 400, and so is any conversation with a tool call that has
-no result.
+at once, for a city or with the argument that it names, ``remember(note=milk)``; any other step is answered with all
+that the users of the conversation have said, piece by piece. Three words do more: "hold" stops the stream after its
+first piece until ``release`` is set, "refuse" is answered with HTTP 400, and so is any conversation with a tool call
+that has no result.
 
 It speaks the three dialects that the frameworks need: OpenAI's chat completions and responses, and Gemini's.
 """
@@ -167,8 +167,8 @@ def read_chat(body: dict[str, Any]) -> list[Item]:
         elif role in {"user", "assistant"}:
             if text := text_of(message.get("content")):
                 items.append(Item(role, text))
-            for call in message.get("tool_calls") or ():
-                items.append(Item("call", call["function"]["name"], call["id"]))
+            calls = message.get("tool_calls") or ()
+            items.extend(Item("call", call["function"]["name"], call["id"]) for call in calls)
     return items
 
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Make
-from model_server import Item, ModelServer
-from recorder import Recorder
 
 from adapters.conversation import Memory
 from adapters.frameworks import adapt
 from agent_contract import Agent
 from protocol import AgentOutput, AgentResponse, ToolCall, ToolResult
+from tests.frameworks.conftest import Make
+from tests.frameworks.model_server import Item, ModelServer
+from tests.frameworks.recorder import Recorder
 
 
 async def weather(city: str) -> str:
@@ -317,7 +317,7 @@ async def test_a_denied_tool_does_not_run_and_the_model_gets_the_reason(
 
 async def test_two_tools_are_approved_one_by_one(framework: str, make: Make) -> None:
     needs_approvals(framework)
-    turn = Recorder(True, False)
+    turn = Recorder({"approved": True}, {"approved": False})
     await ask(make(guarded=[weather]), "weather(Oslo) weather(Bergen) then say", turn)
     assert [question.tool_kwargs for question in turn.questions] == [{"city": "Oslo"}, {"city": "Bergen"}]
     ran = [result for result in turn.results if "7 degrees" in str(result.tool_output)]

@@ -2,17 +2,17 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from model_server import ModelServer
-from recorder import Recorder
 
 from agent_contract import AgentError
+from agent_loader import AgentNotLoadable, load_agent
 from protocol import AgentOutput, AgentResponse, ToolCall, ToolResult
-from tests.support import connected, logged_in, serving
+from tests.frameworks.model_server import ModelServer
+from tests.frameworks.recorder import Recorder
+from tests.support import logged_in, serving
 
 pytest.importorskip("pydantic_ai")
 
@@ -29,6 +29,7 @@ ADDRESSES = {
     "anthropic:any": "ANTHROPIC_BASE_URL",
     "google:any": "GOOGLE_GEMINI_BASE_URL",
 }
+PACKAGES = {"anthropic:any": "anthropic", "google:any": "google.genai"}
 KEYS = ("OPENAI_API_KEY", "OLLAMA_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
 
 At = Callable[..., ModelAgent]
@@ -39,6 +40,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> At:
     """Makes an agent whose model is at an address."""
 
     def at(url: str, model: str = "openai:any") -> ModelAgent:
+        pytest.importorskip(PACKAGES.get(model, "openai"))
         monkeypatch.setenv(ADDRESSES[model], url)
         for key in KEYS:
             monkeypatch.setenv(key, "sk-secret")
@@ -112,7 +114,9 @@ async def test_a_tool_that_breaks_is_told_of_and_the_log_has_the_reason(caplog: 
 
 @pytest.mark.parametrize(("approved", "left"), [(True, "I have no notes yet."), (False, '"milk"')])
 async def test_notes_are_deleted_once_that_is_approved_and_read_no_sooner(
-    agent: ModelAgent, approved: bool, left: str
+    agent: ModelAgent,
+    approved: bool,  # noqa: FBT001  # a parameter of the test
+    left: str,
 ) -> None:
     await ask(agent, "remember(note=milk) then say")
     turn = await ask(agent, "delete_all_notes() recall_notes() then say", approved)
@@ -263,3 +267,66 @@ async def test_a_failure_is_forgotten_and_the_next_request_goes_well(agent: Mode
     with pytest.raises(AgentError, match="refuses the request"):
         await ask(agent, "refuse")
     assert "".join((await ask(agent, "after")).text) == "Heard: [before] [after]"
+
+
+# ---- The setup -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (*KEYS, *ADDRESSES.values(), "GEMINI_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    model_agent._agent.cache_clear()
+
+
+@pytest.mark.usefixtures("nothing_set")
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("openai:gpt-5-mini", "OPENAI_API_KEY has no value, neither in the environment nor in .env"),
+        ("anthropic:claude", "ANTHROPIC_API_KEY has no value"),
+        ("google:gemini", "GOOGLE_API_KEY has no value"),
+        ("vllm:any", "VLLM_BASE_URL has no value"),
+        ("nobody:any", "Unknown model: nobody:any"),
+        ("gpt-5-mini", "Unknown model: gpt-5-mini"),
+        ("cohere:command", "Please install the `cohere` package"),
+    ],
+)
+def test_what_is_missing_is_told_at_the_start_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, model: str, told: str
+) -> None:
+    pytest.importorskip(PACKAGES.get(f"{model.partition(':')[0]}:any", "openai"))
+    monkeypatch.setenv("AGENT_MODEL", model)
+    with pytest.raises(AgentNotLoadable) as caught:
+        load_agent("test:create_agent")
+    assert f"AGENT_MODEL={model}: {told}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("nothing_set")
+@pytest.mark.parametrize(
+    ("model", "environment", "address"),
+    [
+        ("openai:any", {"OPENAI_API_KEY": "k"}, "https://api.openai.com/v1/"),
+        ("openai:any", {"OPENAI_BASE_URL": "http://10.0.0.7/v1"}, "http://10.0.0.7/v1/"),
+        ("ollama:any", {}, "http://localhost:11434/v1/"),
+        ("ollama:any", {"OLLAMA_BASE_URL": "http://10.0.0.7/v1"}, "http://10.0.0.7/v1/"),
+    ],
+)
+def test_a_model_is_asked_at_its_address(
+    monkeypatch: pytest.MonkeyPatch, model: str, environment: dict[str, str], address: str
+) -> None:
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert model_agent._model(model).base_url == address
+
+
+@pytest.mark.usefixtures("nothing_set")
+async def test_sessions_share_the_connections_to_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_MODEL", "openai:any")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    create_agent = load_agent("test:create_agent")
+    first, second = await create_agent(), await create_agent()
+    assert isinstance(first, ModelAgent)
+    assert first is not second
+    assert model_agent._agent.cache_info().misses == 1

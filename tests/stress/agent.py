@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from typing import ClassVar
 
 from adapters.threads import in_thread
 from agent_contract import Turn
@@ -23,7 +24,7 @@ def pieces(seed: int, count: int, size: int) -> Iterator[str]:
 class StressAgent:
     """One for each session."""
 
-    alive: "set[StressAgent]" = set()
+    alive: ClassVar[set["StressAgent"]] = set()
 
     def __init__(self) -> None:
         self.alive.add(self)
@@ -69,10 +70,13 @@ class StressAgent:
             raise RuntimeError("told to fail")
         return "ended"
 
-    async def _deaf(self, _: Turn) -> str:
-        while True:
+    async def _deaf(self, _: Turn, seconds: str) -> str:
+        """Resist every cancellation for so long."""
+        end = time.monotonic() + float(seconds)
+        while (left := end - time.monotonic()) > 0:
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
+                await asyncio.sleep(left)
+        return "convinced"
 
     async def _block(self, _: Turn, seconds: str) -> str:
         await in_thread(time.sleep, float(seconds))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,11 @@ class Link(asyncio.Protocol):
         """The close code."""
         self.received = 0
         """Bytes."""
+        self.discarding = False
+        """Whether it reads and does not listen, not even to pings."""
         self._hear = hear
-        self._waiting: list[tuple[str, asyncio.Future[dict[str, Any]]]] = []
+        self._frames: deque[tuple[str, dict[str, Any]]] = deque(maxlen=1000)
+        self._more: asyncio.Future[None] | None = None
         self._buffer = bytearray()
         self._code = ABNORMAL
 
@@ -34,14 +38,18 @@ class Link(asyncio.Protocol):
         self.transport.write(text(event, **data))
 
     async def expect(self, event: str) -> dict[str, Any]:
-        """Return the data of the next frame of this event, whatever comes before it."""
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, future))
+        """Return the data of the next frame of this event, and pass over what comes before it."""
         async with asyncio.timeout(2 * PATIENCE):
-            await asyncio.wait([future, self.lost], return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            raise ConnectionError(f"lost ({self.lost.result()}) while waiting for {event}")
-        return future.result()
+            while True:
+                while self._frames:
+                    name, data = self._frames.popleft()
+                    if name == event:
+                        return data
+                if self.lost.done():
+                    raise ConnectionError(f"lost ({self.lost.result()}) while waiting for {event}")
+                self._more = asyncio.get_running_loop().create_future()
+                ends: list[asyncio.Future[Any]] = [self._more, self.lost]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
 
     async def ask(self, event: str, answer: str, **data: Any) -> dict[str, Any]:
         """Send a frame, and return the data of its answer."""
@@ -61,6 +69,8 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in frames."""
         self.received += len(data)
+        if self.discarding:
+            return
         self._buffer += data
         if not self.opened.done():
             end = self._buffer.find(b"\r\n\r\n")
@@ -74,7 +84,7 @@ class Link(asyncio.Protocol):
             self._take(opcode, payload)
         del self._buffer[:start]
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """Tell whoever waits."""
         self.lost.set_result(self._code)
         if not self.opened.done():
@@ -102,20 +112,15 @@ class Link(asyncio.Protocol):
             self.transport.write(frame(Opcode.CLOSE, payload[:2]))
         elif opcode == Opcode.TEXT:
             message = json.loads(payload)
-            self._tell(message["event"], message["data"])
-
-    def _tell(self, event: str, data: dict[str, Any]) -> None:
-        for waiting in self._waiting:
-            if waiting[0] == event:
-                self._waiting.remove(waiting)
-                if not waiting[1].done():
-                    waiting[1].set_result(data)
-                break
-        if self._hear is not None:
-            self._hear(event, data)
+            heard = message["event"], message["data"]
+            self._frames.append(heard)
+            if self._more is not None and not self._more.done():
+                self._more.set_result(None)
+            if self._hear is not None:
+                self._hear(*heard)
 
 
-def reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.WriteTransport) -> None:
     """Break a connection with a RST: no close frame, no FIN."""
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
@@ -146,10 +151,3 @@ async def link(port: int, hear: Hear | None = None, *, receive_buffer: int | Non
         opening.transport.abort()
         raise ConnectionRefusedError(f"the handshake was answered with {status}")
     return opening
-
-
-async def logged_in_link(port: int, hear: Hear | None = None, **login: Any) -> Link:
-    """Open a connection and log in."""
-    opened = await link(port, hear)
-    await opened.ask("login", "login_response", **login)
-    return opened

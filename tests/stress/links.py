@@ -15,19 +15,16 @@ from tests.stress.proxy import Proxy
 from tests.stress.report import Run, baseline, nothing_left, until
 from tests.stress.resuming import ResumingClient, Saying
 
-WINDOW = "8"
-"""Seconds that a session waits for a client whose login was never answered: nobody can take such a one up."""
-
 
 async def cuts(run: Run) -> None:
     """No silent loss: clients whose links are cut again and again end with every frame once, or are told of a gap."""
-    # A small log, so that there are gaps at all.
-    arguments = ("--resume-window", WINDOW, "--resume-log-frames", "40")
+    # A small log, so that there are gaps at all; and a session whose login was never answered is soon gone.
+    arguments = ("--resume-window", run.size("8", "2"), "--resume-log-frames", "40")
     async with server_process(*arguments) as server:
         before = await baseline(server)
-        lifetime = (0.1, run.size(3, 1))
+        lifetime = (0.1, run.size(3.0, 0.8))
         async with Proxy(server.port, run.seed, lifetime).listening() as proxy:
-            count, pieces = run.size(200, 20), run.size(250, 40)
+            count, pieces = run.size(200, 20), run.size(250, 30)
             clients = [
                 ResumingClient(
                     proxy.port,
@@ -39,7 +36,7 @@ async def cuts(run: Run) -> None:
             async with asyncio.timeout(run.size(120, 30)):
                 await asyncio.gather(*(client.run() for client in clients))
             resumes = sum((client.counts for client in clients), Counter[str]())
-            print(f"  links cut: {dict(proxy.cuts)}; sessions taken up: {dict(resumes)}")
+            run.say(f"links cut: {dict(proxy.cuts)}; sessions taken up: {dict(resumes)}")
         wrong = [wrong for client in clients for wrong in client.wrong]
         run.none(f"frames lost, repeated or wrong, of {count} clients", wrong)
         run.goal("links cut", proxy.cuts.total(), goal=f">= {count}", met=proxy.cuts.total() >= count)
@@ -104,7 +101,12 @@ async def frozen(run: Run) -> None:
         seconds = time.monotonic() - started
         client.kill()
         await client.wait()
-        run.goal("seconds until it was cut", round(seconds, 1), goal=f"<= {deadline + 1}", met=cut and seconds <= deadline + 1)
+        run.goal(
+            "seconds until it was cut",
+            round(seconds, 1),
+            goal=f"<= {deadline + 1}",
+            met=cut and seconds <= deadline + 1,
+        )
         taken_up = await link(server.port)
         response = await taken_up.ask(
             "login", "login_response", session_id=login["session_id"], resume_token=login["resume_token"], last_seq=0

@@ -4,19 +4,18 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tests.server_process import ServerProcess
 from tests.stress.link import link
 
+Size = TypeVar("Size")
+
 MEGABYTE = 1024 * 1024
 SETTLING = 15.0
 """Seconds in which what was left behind has to be gone."""
-
-
-class GoalMissedError(AssertionError):
-    """A scenario did not reach its goals."""
 
 
 @dataclass
@@ -30,21 +29,27 @@ class Run:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
 
-    def size(self, full: int, short: int) -> int:
-        """Return how many, in the full form or in the short one."""
+    def size(self, full: Size, short: Size) -> Size:
+        """Return how much of it, in the full form or in the short one."""
         return short if self.short else full
+
+    def say(self, what: str) -> None:
+        """Print something that is worth knowing."""
+        print(f"  {what}", flush=True)  # noqa: T201  # a program for the terminal
 
     def goal(self, what: str, measured: object, *, goal: str, met: bool) -> None:
         """Print a figure beside its goal, and remember whether it is missed."""
-        print(f"  {'ok    ' if met else 'MISSED'} {what}: {measured} (goal: {goal})", flush=True)
+        line = f"{what}: {measured} (goal: {goal})"
+        self.say(f"{'ok    ' if met else 'MISSED'} {line}")
         if not met:
-            self.missed.append(f"{what}: {measured} (goal: {goal})")
+            self.missed.append(line)
 
-    def none(self, what: str, found: object) -> None:
-        """Hold that there is none of it."""
-        count = found if isinstance(found, int) else len(list(found))  # type: ignore[call-overload]
-        shown = count if isinstance(found, int) or not count else f"{count}, as {list(found)[:3]}"  # type: ignore[call-overload]
-        self.goal(what, shown, goal="0", met=count == 0)
+    def none(self, what: str, found: int | Sequence[object]) -> None:
+        """Hold that there is none of it, or show the first few."""
+        if isinstance(found, int):
+            self.goal(what, found, goal="0", met=found == 0)
+        else:
+            self.goal(f"{what}, as {found[:3]}" if found else what, len(found), goal="0", met=not found)
 
 
 @dataclass
@@ -58,7 +63,8 @@ class Baseline:
 
 
 async def baseline(server: ServerProcess) -> Baseline:
-    """Look at a server on which nothing goes on."""
+    """Look at a server once nothing goes on there."""
+    await until(lambda: _idle(server))
     probe = await link(server.port)
     await probe.ask("login", "login_response")
     answer = await probe.ask("agent_request", "agent_response", message="state")

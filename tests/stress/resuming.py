@@ -46,7 +46,7 @@ class ResumingClient:
         self._session: dict[str, Any] | None = None
         self._last_seq = 0
         self._task_ids: dict[str, str] = {}
-        self._texts: Counter[str] | dict[str, str] = {}
+        self._texts: dict[str, str] = {}
         self._answers: dict[str, str | None] = {}
         self._finished = asyncio.get_running_loop().create_future()
 
@@ -92,8 +92,10 @@ class ResumingClient:
         else:
             self._last_seq = data["seq"]
             self._take(event, data)
-        if set(self._requests) == set(self._task_ids) and set(self._task_ids.values()) <= set(self._answers):
-            self._finished.done() or self._finished.set_result(None)
+        if self._finished.done() or set(self._requests) != set(self._task_ids):
+            return
+        if set(self._task_ids.values()) <= set(self._answers):
+            self._finished.set_result(None)
 
     def _take_up(self, login: dict[str, Any]) -> None:
         if self._session is None:

@@ -1,0 +1,1 @@
+"""One agent of each framework that can be served."""

@@ -1,0 +1,15 @@
+"""An agent of Google ADK, as its users write it."""
+
+from typing import Any
+
+from google.adk.agents import LlmAgent
+from google.adk.models import Gemini
+from google.adk.tools import FunctionTool
+
+from tests.frameworks.builds import Tools
+
+
+def build(url: str, tools: Tools, guarded: Tools) -> Any:
+    model = Gemini(model="gemini-scripted", base_url=url)
+    approved = [FunctionTool(tool, require_confirmation=True) for tool in guarded]
+    return LlmAgent(name="scripted", model=model, tools=[*tools, *approved])
