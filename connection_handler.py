@@ -17,6 +17,7 @@ from protocol import (
     ErrorFrame,
     InputResponse,
     Login,
+    LoginResponse,
     Logout,
     LogoutResponse,
     ProtocolError,
@@ -62,9 +63,7 @@ class ConnectionHandler:
         self._failed_logins = 0
         self._rate = TokenBucket(self._settings.rate_limit, self._settings.rate_burst)
         self._errors = ErrorBudget(self._settings.max_errors)
-        self._login_timer = asyncio.get_running_loop().call_later(
-            self._settings.login_timeout, connection.hang_up, CloseCode.LOGIN_TIMEOUT, "no login in time"
-        )
+        self._login_timer = self._expect_login()
 
     @property
     def writer(self) -> FrameWriter:
@@ -137,15 +136,24 @@ class ConnectionHandler:
             raise ProtocolError(ErrorCode.ALREADY_LOGGED_IN, "This connection is logged in; log out first.")
         self._authenticate(login)
         self._login_timer.cancel()
-        if login.session_id is None:
-            session, response = await self._manager.open(login)
-        else:
-            session, response = self._manager.resume(login)
+        try:
+            session, response = await self._enter(login)
+        except ProtocolError:
+            self._login_timer = self._expect_login()
+            raise
         self._connection.protocol.max_message_size = self._settings.max_message_size
         self._session = session
         logs.IDS.set(f"{logs.IDS.get().partition(' session=')[0]} session={session.id}")
         self.writer.write(encode(response))
         session.attach(self, after=login.last_seq or 0 if response.lossless else None)
+
+    async def _enter(self, login: Login) -> tuple[Session, LoginResponse]:
+        return await self._manager.open(login) if login.session_id is None else self._manager.resume(login)
+
+    def _expect_login(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(
+            self._settings.login_timeout, self._connection.hang_up, CloseCode.LOGIN_TIMEOUT, "no login in time"
+        )
 
     def _authenticate(self, login: Login) -> None:
         token = self._settings.auth_token

@@ -1,81 +1,61 @@
-"""What a person sees: what has been said, and below it, on a terminal, what is happening now."""
+"""What a person sees: what has been said and, on a terminal, what is happening now, drawn anew below it."""
 
 import asyncio
 import contextlib
-import shutil
 import sys
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import Final, NamedTuple
 
-from terminal.keyboard import Keyboard
+from terminal.keyboard import Keyboard, size
 from terminal.text import BOLD, DIM, Speech, blocks_end, flat, lines_end, markdown_renderer, paint
 from websocket_client_example import clean
 
-FRAME = 0.04
-"""Seconds between two drawings at the least: what comes faster is drawn at once."""
-TICK = 0.1
+FRAME: Final = 0.04
+"""Seconds between two drawings at the least: what comes faster is drawn together."""
+TICK: Final = 0.1
 """Seconds between two drawings while something is happening."""
+MAX_ECHO: Final = 2000
+"""Characters of a message that are shown again."""
 
 
-class Screen(Protocol):
-    """Where the conversation is shown. Every text is made harmless on its way."""
+class Row(NamedTuple):
+    """A row about what is happening, as wide as the screen at most."""
 
-    def speech(self) -> Speech:
-        """Return what gathers the text of one task for ``say``."""
-
-    def say(self, text: str, tag: str = "") -> None:
-        """Show what an agent says."""
-
-    def note(self, line: str, style: str = DIM, tag: str = "") -> None:
-        """Show a line about what happens."""
-
-    def echo(self, line: str) -> None:
-        """Show what the person has typed, where the terminal does not keep it by itself."""
-
-    def change(self) -> None:
-        """Draw anew what is happening."""
-
-    async def run(self, happening: Callable[[int], list[str]], prompt: Callable[[], str]) -> NoReturn:
-        """Draw, until cancelled. ``happening`` gets the number of rows there are, and returns what to show in them."""
-
-    async def finish(self) -> None:
-        """Show what is not shown yet."""
+    text: str
+    style: str = DIM
 
 
-class PlainScreen:
-    """For a pipe, a file or a simple terminal: the answers to stdout, all else to stderr, and nothing but text."""
+class Screen:
+    """Nothing but text, for a pipe or a simple terminal: the agent's to standard output, all else to standard error."""
 
     def speech(self) -> Speech:
-        """Gather text by the line."""
+        """Return what gathers the text of a task for ``say``."""
         return Speech(lines_end)
 
     def say(self, text: str, tag: str = "") -> None:
-        """Write to stdout."""
-        sys.stdout.write(_tagged(clean(text), tag) + "\n")
-        sys.stdout.flush()
+        """Show what an agent says."""
+        print(_tagged(clean(text), tag), flush=True)
 
-    def note(self, line: str, style: str = DIM, tag: str = "") -> None:  # noqa: ARG002  # styles are not for all screens
-        """Write to stderr."""
-        sys.stderr.write(_tagged(clean(line), tag) + "\n")
-        sys.stderr.flush()
+    def note(self, line: str, style: str = DIM, tag: str = "") -> None:  # noqa: ARG002  # there are no styles here
+        """Show a line about what happens."""
+        print(_tagged(clean(line), tag), file=sys.stderr, flush=True)
 
-    def echo(self, line: str) -> None:
-        """Do nothing: a terminal has shown it, and a pipe knows."""
+    def echo(self, message: str) -> None:
+        """Keep what was typed on the screen, where it is not kept there anyway."""
 
     def change(self) -> None:
-        """Do nothing: what is happening is not shown."""
+        """Something else is happening now."""
 
-    async def run(self, happening: Callable[[int], list[str]], prompt: Callable[[], str]) -> NoReturn:  # noqa: ARG002  # not shown here
-        """Wait: everything is shown at once."""
+    async def run(self, happening: Callable[[int], list[Row]], prompt: Callable[[], str]) -> None:  # noqa: ARG002
+        """Show what is ``happening``, in at most so many rows, and the prompt; here nothing, for it would stay."""
         await asyncio.Event().wait()
-        raise AssertionError
 
     async def finish(self) -> None:
-        """Do nothing: everything is shown."""
+        """Show what has been said and is not shown yet."""
 
 
-class LiveScreen:
-    """For a terminal that can be drawn on: what was said stays, what is happening is drawn anew below it."""
+class LiveScreen(Screen):
+    """For a terminal that can be drawn on, with Markdown where that can be rendered."""
 
     def __init__(self, keyboard: Keyboard, *, color: bool) -> None:
         self._keyboard, self._color = keyboard, color
@@ -84,36 +64,52 @@ class LiveScreen:
         self._changed = asyncio.Event()
 
     def speech(self) -> Speech:
-        """Gather text by the block where it can be rendered, and by the line where not."""
+        """Return what gathers the text of a task for ``say``."""
         return Speech(blocks_end if self._render else lines_end)
 
     def say(self, text: str, tag: str = "") -> None:
-        """Show an agent's text, rendered where that is possible."""
+        """Show what an agent says."""
         text = clean(text)
-        if self._render:
-            text = self._render(text, columns() - len(tag))
-        self._add(text, tag)
+        self._show(self._render(text, size()[0] - len(tag)) if self._render else text, tag)
 
     def note(self, line: str, style: str = DIM, tag: str = "") -> None:
-        """Show a line, in a style where there are styles."""
-        self._add(self._paint(clean(line), style), tag)
+        """Show a line about what happens."""
+        self._show(self._paint(clean(line), style), tag)
 
-    def echo(self, line: str) -> None:
-        """Keep what was typed, since it is drawn no longer."""
-        self.note(f"> {flat(line, 2000)}", BOLD)
+    def echo(self, message: str) -> None:
+        """Keep what was typed, below an empty line."""
+        self._show(f"\n{self._paint(f'> {flat(message, MAX_ECHO)}', BOLD)}")
 
     def change(self) -> None:
         """Draw soon."""
         self._changed.set()
 
-    async def run(self, happening: Callable[[int], list[str]], prompt: Callable[[], str]) -> NoReturn:
+    async def run(self, happening: Callable[[int], list[Row]], prompt: Callable[[], str]) -> None:
         """Draw what changes, and while something is happening all the time."""
         while True:
             self._changed.clear()
-            said, self._said = self._said, []
-            rows = happening(max(1, lines() - 2))
-            await self._keyboard.draw("".join(said), [self._paint(row, DIM) for row in rows], prompt())
+            rows = happening(max(1, size()[1] - 2))
+            await self._draw([self._paint(row.text, row.style) for row in rows], prompt())
             await asyncio.sleep(FRAME)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK if rows else None):
                     await self._changed.wait()
+
+    async def finish(self) -> None:
+        """Show what has been said, and nothing below it."""
+        await self._draw([], "")
+
+    async def _draw(self, rows: list[str], prompt: str) -> None:
+        said, self._said = "".join(self._said), []
+        await self._keyboard.draw(said, rows, prompt)
+
+    def _show(self, text: str, tag: str = "") -> None:
+        self._said.append(_tagged(text, self._paint(tag, DIM)) + "\n")
+        self._changed.set()
+
+    def _paint(self, text: str, style: str) -> str:
+        return paint(text, style) if self._color and style else text
+
+
+def _tagged(text: str, tag: str) -> str:
+    return "\n".join(f"{tag}{line}" for line in text.split("\n")) if tag else text

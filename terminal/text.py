@@ -16,8 +16,9 @@ RED: Final = "31"
 MAX_MARKDOWN: Final = 20_000
 """Characters of the longest block that is rendered: the longer ones would hold up the conversation."""
 
+_STYLE: Final = re.compile(r"\x1b\[[\d;]*m")
 _WHITE: Final = re.compile(r"[\n\t]")
-_RENDERED: Final = re.compile(rf"(\x1b\[[\d;]*m)|{CONTROLS.pattern}")
+_RENDERED: Final = re.compile(f"({_STYLE.pattern})|{CONTROLS.pattern}")
 _FENCES: Final = ("```", "~~~")
 
 
@@ -47,8 +48,8 @@ def duration(seconds: float) -> str:
 
 
 def cells(text: str) -> int:
-    """Count the columns that a text takes; rather one too many than too few."""
-    return sum(_cells(char) for char in text)
+    """Count the columns that a text takes, whatever its style; rather one too many than too few."""
+    return sum(map(_cells, _STYLE.sub("", text)))
 
 
 def _cells(char: str) -> int:

@@ -147,6 +147,25 @@ async def test_no_login_in_time_closes_the_connection() -> None:
         assert await peer.closed() == 4502
 
 
+async def test_a_login_that_opens_no_session_is_none() -> None:
+    async with serving(login_timeout=0.05) as server, connected(server) as peer:
+        await peer.send("login", session_id="unknown", resume_token="unknown")
+        assert (await peer.expect("error"))["code"] == "session_not_found"
+        assert await peer.closed() == 4502
+
+
+async def test_a_login_that_takes_its_time_is_waited_for() -> None:
+    async def create() -> Scripted:
+        loaded = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.15, loaded.set)
+        await loaded.wait()
+        return Scripted()
+
+    async with serving(create, login_timeout=0.05) as server, connected(server) as peer:
+        await peer.login()
+        assert await peer.ask("hello") == "hello"
+
+
 async def test_a_binary_message_closes_the_connection() -> None:
     async with serving() as server, logged_in(server) as peer:
         await peer.socket.send(b"{}")

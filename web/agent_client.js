@@ -18,7 +18,7 @@
  * @typedef {"idle" | "connecting" | "connected" | "logging_in" | "ready" | "waiting" | "refused"} StateName
  * @typedef {{name: StateName, code?: number | string, message?: string, retryAt?: number}} State
  *   `code` is a close code or an error's code; "refused" is left only by `connect`, `login` or `resume`.
- * @typedef {{task_id: string, status: string, output: string, response?: string, pending_inputs?: object[]}} Snapshot
+ * @typedef {{task_id: string, status: string, output: string, response?: string, pending_inputs?: Record<string, any>[]}} Snapshot
  */
 
 /** What the server says has gone wrong. */
@@ -362,7 +362,8 @@ export class AgentClient extends EventTarget {
     if (login.lossless === false) this.#bridge(login.tasks ?? []);
     for (const id of this.#requests.keys()) this.#sendRequest(id);
     for (const task_id of this.#cancels.keys()) this.#send("cancel_request", { task_id });
-    const open = new Set((login.tasks ?? []).flatMap((task) => (task.pending_inputs ?? []).map((input) => input.input_id)));
+    /** @type {Snapshot[]} */ const tasks = login.tasks ?? [];
+    const open = new Set(tasks.flatMap(({ pending_inputs = [] }) => pending_inputs.map((input) => input.input_id)));
     for (const [id, answer] of this.#answers) {
       if (!answer.sent || open.has(id)) this.#send("input_response", answer.data);
       answer.sent = true;
@@ -470,11 +471,13 @@ export class AgentClient extends EventTarget {
 
   /** @param {Snapshot & Record<string, any>} snapshot */
   #fill({ task_id, status, output, response, pending_inputs = [], code, message, error_id }) {
-    const ends = { completed: ["agent_response", { response }], cancelled: ["task_cancelled", {}],
-      failed: ["error", { code, message, error_id }] };
-    const pieces = [["agent_output", { output }], ...pending_inputs.map((input) => ["input_required", input])];
-    if (status in ends) pieces.push(ends[status]);
-    for (const [event, data] of pieces) this.#taskFrame({ event, data: { task_id, ...data }, gap: true });
+    const push = (/** @type {string} */ event, /** @type {object} */ data) =>
+      this.#taskFrame({ event, data: { task_id, ...data }, gap: true });
+    push("agent_output", { output });
+    for (const input of pending_inputs) push("input_required", input);
+    if (status === "completed") push("agent_response", { response });
+    if (status === "cancelled") push("task_cancelled", {});
+    if (status === "failed") push("error", { code, message, error_id });
   }
 }
 

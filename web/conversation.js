@@ -239,13 +239,10 @@ export class Conversation {
 
   /** @param {Frame} frame */
   #say({ event, data }) {
-    const spoken = {
-      agent_response: () => (data.response.trim() ? `Answer: ${data.response}` : "Done."),
-      input_required: () => `${data.kind === "approval" ? "Approval wanted" : "The agent asks"}: ${data.prompt}`,
-      task_cancelled: () => "Stopped.",
-      error: () => data.message,
-    }[event]?.();
-    if (spoken) this.#announce(spoken.slice(0, 500));
+    if (event === "agent_response") this.#announce(data.response.trim() ? `Answer: ${data.response.slice(0, 500)}` : "Done.");
+    if (event === "input_required") this.#announce(`${data.kind === "approval" ? "Approval wanted" : "The agent asks"}: ${data.prompt}`);
+    if (event === "task_cancelled") this.#announce("Stopped.");
+    if (event === "error") this.#announce(data.message);
   }
 }
 

@@ -14,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (value !== false && value !== undefined) element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.filter((child) => child || child === ""));
+  for (const child of children) if (child) element.append(child);
   return element;
 }
 

@@ -41,7 +41,7 @@ function text(name, initial, read, hint = "") {
         area.removeAttribute("aria-invalid");
         return read(area.value);
       } catch (error) {
-        problem.textContent = error.message;
+        problem.textContent = /** @type {Error} */ (error).message;
         area.setAttribute("aria-invalid", "true");
         area.focus();
         throw error;

@@ -55,7 +55,7 @@ export class FrameBox {
       send(this.#text.value);
       this.#check();
     } catch (error) {
-      this.#hint.textContent = error.message;
+      this.#hint.textContent = /** @type {Error} */ (error).message;
     }
   }
 }

@@ -7,6 +7,7 @@ import { longText, textNodes, visible } from "./plain_text.js";
 const LONGEST = 20_000;
 const DEEPEST = 8;
 const SCHEMES = new Set(["http:", "https:", "mailto:"]);
+/** @type {Record<string, string>} */
 const MARKS = { "**": "strong", __: "strong", "*": "em", _: "em", "~~": "del" };
 const SPECIAL = /[\\`*_~[\n!]|\bhttps?:\/\//g;
 const ADDRESS = /^https?:\/\/[^\s<>"'`]{1,2000}/;

@@ -13,8 +13,8 @@ const SHORT = {
   refused: ["Disconnected", "bad"],
 };
 
-/** @type {Record<string | number, string>} */
-const CAUSES = {
+/** @type {Map<string | number | undefined, string>} */
+const CAUSES = new Map(Object.entries({
   1001: "The server is shutting down or restarting.",
   1003: "The server refused a message that was not text.",
   1007: "The server refused a message that was not valid text.",
@@ -28,7 +28,7 @@ const CAUSES = {
   4502: "Nobody logged in in time.",
   4509: "Too many messages were refused.",
   authentication_failed: "This server wants a token.",
-};
+}));
 
 /** @param {State} state @param {number} now @returns {{text: string, tone: "good" | "busy" | "bad"}} */
 export function shortly(state, now) {
@@ -40,7 +40,7 @@ export function shortly(state, now) {
 
 /** @param {State} state @returns {string} why it is so, and what follows; empty where all is well */
 export function fully(state) {
-  const cause = CAUSES[state.code ?? ""] ?? state.message;
+  const cause = CAUSES.get(`${state.code}`) ?? state.message;
   if (state.name === "waiting") return `${cause ?? "The server cannot be reached."} The page goes on trying; nothing is lost.`;
   if (state.name === "refused") return cause ?? `The server closed the connection (code ${state.code}).`;
   if (state.name === "connected") return "You are logged out.";

@@ -59,7 +59,7 @@ export class Turn {
   #show(state, text = "") {
     this.state = state;
     this.element.dataset.state = state;
-    this.#status.replaceChildren(text || { queued: "Waiting for the connection", sent: "Sending" }[state] || "");
+    this.#status.textContent = text || (state === "queued" && "Waiting for the connection") || (state === "sent" && "Sending") || "";
     this.#stop.hidden = state !== "running" && state !== "stopping";
     if (state === "stopping") this.#stop.replaceChildren(icon("stop"), "Stopping…");
     this.#stop.toggleAttribute("disabled", state === "stopping");

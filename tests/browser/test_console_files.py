@@ -9,12 +9,12 @@ import pytest
 from console import FOLDER, Console
 from tests.support import PATIENCE, serving
 
-console = Console()
+FILES = Console()
 
 
 async def test_it_can_be_switched_off() -> None:
-    for settings, status in (({}, b"200"), ({"console": False}, b"404")):
-        async with serving(**settings) as server:
+    for console, status in ((True, b"200"), (False, b"404")):
+        async with serving(console=console) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             async with asyncio.timeout(PATIENCE):
@@ -26,14 +26,14 @@ async def test_it_can_be_switched_off() -> None:
     "path", ["/nothing", "/../settings.py", "/%2e%2e/settings.py", "//", "", "/index.html/", "/web/app.js"]
 )
 def test_there_is_nothing_but_the_files(path: str) -> None:
-    assert console.respond(path) is None
+    assert FILES.respond(path) is None
 
 
 @pytest.mark.parametrize(
     ("path", "kind"), [("/", "text/html"), ("/app.js", "text/javascript"), ("/page.css?x", "text/css")]
 )
 def test_each_file_has_its_type_and_length(path: str, kind: str) -> None:
-    response = console.respond(path)
+    response = FILES.respond(path)
     assert response is not None
     assert response.headers["Content-Type"].startswith(kind)
     assert response.headers["Content-Length"] == str(len(response.body))
