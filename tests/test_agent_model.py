@@ -69,4 +69,4 @@ def test_a_factory_may_refuse_to_start(tmp_path: Path) -> None:
 
 def test_what_an_agents_class_calls_check_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "checking_agent.py").write_text(FACTORIES)
-    assert load_agent(f"{tmp_path / 'checking_agent.py'}:Agent")
+    assert callable(load_agent(f"{tmp_path / 'checking_agent.py'}:Agent"))

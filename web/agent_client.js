@@ -75,7 +75,10 @@ class FrameQueue {
       if (frame) yield frame;
       else if (this.#error) throw this.#error;
       else if (this.ended) return;
-      else await new Promise((resolve) => { this.#wake = () => resolve(undefined); });
+      else
+        await new Promise((resolve) => {
+          this.#wake = () => resolve(undefined);
+        });
     }
   }
 }
@@ -83,7 +86,11 @@ class FrameQueue {
 export class AgentClient extends EventTarget {
   /** @type {State} */ state = { name: "idle" };
   /** @type {Session | null} */ session = null;
-  #url; #resumable; #agent; #token; #options;
+  #url;
+  #resumable;
+  #agent;
+  #token;
+  #options;
   /** @type {WebSocket | null} */ #socket = null;
   #wanted = false;
   #loginWanted = false;
@@ -165,7 +172,12 @@ export class AgentClient extends EventTarget {
   async *stream(message) {
     const queue = new FrameQueue();
     let taskId = "";
-    this.#request(message, queue).then((id) => { taskId = id; }, (error) => queue.fail(error));
+    this.#request(message, queue).then(
+      (id) => {
+        taskId = id;
+      },
+      (error) => queue.fail(error),
+    );
     try {
       yield* queue;
     } finally {
@@ -194,7 +206,9 @@ export class AgentClient extends EventTarget {
     const known = this.#cancels.get(taskId);
     if (known) return known.promise;
     let resolve = () => {};
-    const promise = new Promise((done) => { resolve = () => done(undefined); });
+    const promise = new Promise((done) => {
+      resolve = () => done(undefined);
+    });
     this.#cancels.set(taskId, { promise, resolve });
     if (this.state.name === "ready") this.#send("cancel_request", { task_id: taskId });
     return promise;
@@ -250,7 +264,8 @@ export class AgentClient extends EventTarget {
     if (socket !== this.#socket) return;
     this.#detach();
     if (!this.session) this.#failTasks(new ConnectionLost("The connection was lost, and the task with it."));
-    if (FINAL_CLOSE_CODES.has(code) || code >= 4500) this.#giveUp({ name: "refused", code }, "The connection was closed.");
+    if (FINAL_CLOSE_CODES.has(code) || code >= 4500)
+      this.#giveUp({ name: "refused", code }, "The connection was closed.");
     else this.#retryLater({ code });
   }
 

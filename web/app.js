@@ -18,22 +18,39 @@ class Console {
   #record = new FrameRecord();
   #store = new TabStore();
   #live = h("div.visually-hidden", { role: "status", "aria-live": "polite" });
-  #announce = (/** @type {string} */ text) => { this.#live.textContent = text; };
-  #conversation = new Conversation({
-    cancel: (taskId) => this.#cancel(taskId),
-    answer: (taskId, inputId, response) => this.#answer(taskId, inputId, response),
-    again: (message) => this.#ask(message),
-    inspect: (taskId) => this.#inspect(taskId),
-  }, this.#announce);
+  #announce = (/** @type {string} */ text) => {
+    this.#live.textContent = text;
+  };
+  #conversation = new Conversation(
+    {
+      cancel: (taskId) => this.#cancel(taskId),
+      answer: (taskId, inputId, response) => this.#answer(taskId, inputId, response),
+      again: (message) => this.#ask(message),
+      inspect: (taskId) => this.#inspect(taskId),
+    },
+    this.#announce,
+  );
   #inspector = new Inspector(this.#record, (text) => this.#client.sendText(text));
-  #composer = new Composer((message) => this.#ask(message), () => this.#toQuestion());
-  #connection = new ConnectionView(this.#client, {
-    retry: () => this.#client.retryNow(),
-    login: (token) => this.#login(token),
-    logout: () => this.#logout(),
-    fresh: () => this.#fresh(),
-  }, this.#announce);
-  #toggle = h("button.quiet", { type: "button", "aria-controls": "inspector" }, icon("frames"), h("span", {}, "Frames"));
+  #composer = new Composer(
+    (message) => this.#ask(message),
+    () => this.#toQuestion(),
+  );
+  #connection = new ConnectionView(
+    this.#client,
+    {
+      retry: () => this.#client.retryNow(),
+      login: (token) => this.#login(token),
+      logout: () => this.#logout(),
+      fresh: () => this.#fresh(),
+    },
+    this.#announce,
+  );
+  #toggle = h(
+    "button.quiet",
+    { type: "button", "aria-controls": "inspector" },
+    icon("frames"),
+    h("span", {}, "Frames"),
+  );
 
   constructor() {
     const saved = this.#store.load();
@@ -47,12 +64,25 @@ class Console {
 
   #build() {
     this.#toggle.addEventListener("click", () => this.#showInspector(document.body.dataset.inspector !== "open"));
-    this.#showInspector((localStorage.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800);
+    this.#showInspector(
+      (localStorage.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800,
+    );
     document.body.append(
-      h("header.bar", {}, h("h1", {}, "Agent console"), h("span.host", {}, this.#agent ? `${this.#agent} · ${location.host}` : location.host),
-        this.#connection.pill, themeButton(), this.#toggle),
+      h(
+        "header.bar",
+        {},
+        h("h1", {}, "Agent console"),
+        h("span.host", {}, this.#agent ? `${this.#agent} · ${location.host}` : location.host),
+        this.#connection.pill,
+        themeButton(),
+        this.#toggle,
+      ),
       h("main", {}, this.#conversation.element, h("div.foot", {}, this.#connection.banner, this.#composer.element)),
-      this.#inspector.element, this.#connection.panel, this.#connection.dialog, this.#live);
+      this.#inspector.element,
+      this.#connection.panel,
+      this.#connection.dialog,
+      this.#live,
+    );
     document.title = `Agent console · ${location.host}`;
     this.#conversation.toLatest();
     this.#refresh();
@@ -131,7 +161,8 @@ class Console {
   #send(requestId, message) {
     this.#client.sendAgentRequest(message, { requestId }).catch((error) => {
       // What the server says of a request comes as a frame.
-      if (error instanceof ConnectionLost) this.#note("unsent", { request_id: requestId, reason: "Not sent: the connection was lost." });
+      if (error instanceof ConnectionLost)
+        this.#note("unsent", { request_id: requestId, reason: "Not sent: the connection was lost." });
     });
   }
 

@@ -9,15 +9,28 @@ import { fully, shortly } from "./sentences.js";
  */
 
 export class ConnectionView {
-  #client; #actions; #announce;
+  #client;
+  #actions;
+  #announce;
   #text = h("span.text");
   #about = h("div.about");
-  #token = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true, id: "token" });
+  #token = h("input", {
+    type: "password",
+    name: "token",
+    autocomplete: "current-password",
+    required: true,
+    id: "token",
+  });
   #refusal = h("p.problem", { role: "alert" });
   #asked = false;
   #spoken = "";
 
-  pill = h("button.pill", { type: "button", popovertarget: "connection" }, h("span.dot", { "aria-hidden": true }), this.#text);
+  pill = h(
+    "button.pill",
+    { type: "button", popovertarget: "connection" },
+    h("span.dot", { "aria-hidden": true }),
+    this.#text,
+  );
   panel = h("div.panel", { id: "connection", popover: "auto", "aria-label": "Connection" }, this.#about);
   banner = h("div.banner", { hidden: true });
   dialog = h("dialog", { "aria-labelledby": "token-title" });
@@ -31,7 +44,10 @@ export class ConnectionView {
     this.#actions = actions;
     this.#announce = announce;
     this.#fillDialog();
-    this.panel.addEventListener("beforetoggle", (/** @type {any} */ { newState }) => newState === "open" && this.#fillPanel());
+    this.panel.addEventListener(
+      "beforetoggle",
+      (/** @type {any} */ { newState }) => newState === "open" && this.#fillPanel(),
+    );
     client.addEventListener("state", () => this.#changed());
     this.#changed();
   }
@@ -47,7 +63,8 @@ export class ConnectionView {
     if (this.panel.matches(":popover-open")) this.#fillPanel();
     this.tick(Date.now());
     const { text } = shortly(state, 0);
-    if (text !== this.#spoken && state.name !== "connecting" && state.name !== "logging_in") this.#announce(this.#spoken = text);
+    if (text !== this.#spoken && state.name !== "connecting" && state.name !== "logging_in")
+      this.#announce((this.#spoken = text));
   }
 
   /** @param {number} now */
@@ -69,7 +86,17 @@ export class ConnectionView {
     const { state } = this.#client;
     const { retry, login, logout, fresh } = this.#actions;
     const button = (/** @type {string} */ caption, /** @type {() => void} */ action) =>
-      h("button", { type: "button", onclick: () => { this.panel.hidePopover(); action(); } }, caption);
+      h(
+        "button",
+        {
+          type: "button",
+          onclick: () => {
+            this.panel.hidePopover();
+            action();
+          },
+        },
+        caption,
+      );
     if (state.name === "waiting") return [button("Try now", retry)];
     if (state.code === "authentication_failed") return [button("Enter the token", () => this.askForToken())];
     if (state.code === 4501) return [button("Take it back", () => login()), button("New session", fresh)];
@@ -84,22 +111,45 @@ export class ConnectionView {
     const row = (/** @type {string} */ name, /** @type {string} */ value) => [h("dt", {}, name), h("dd", {}, value)];
     this.#about.replaceChildren(
       h("p", {}, fully(state) || `${shortly(state, 0).text}.`),
-      h("dl", {}, ...row("Server", location.host), ...row("Session", session?.session_id ?? "none"),
-        ...row("Frames received", String(session?.last_seq ?? 0))),
-      h("div.buttons", {}, ...this.#buttons()));
+      h(
+        "dl",
+        {},
+        ...row("Server", location.host),
+        ...row("Session", session?.session_id ?? "none"),
+        ...row("Frames received", String(session?.last_seq ?? 0)),
+      ),
+      h("div.buttons", {}, ...this.#buttons()),
+    );
   }
 
   // ---- The token ----
 
   #fillDialog() {
     // A password manager keeps a token under a name; there is only one.
-    const name = h("input.visually-hidden", { type: "text", name: "username", autocomplete: "username", value: "agent", readonly: true, tabindex: -1, "aria-hidden": true });
-    const form = h("form", { method: "dialog" }, name,
+    const name = h("input.visually-hidden", {
+      type: "text",
+      name: "username",
+      autocomplete: "username",
+      value: "agent",
+      readonly: true,
+      tabindex: -1,
+      "aria-hidden": true,
+    });
+    const form = h(
+      "form",
+      { method: "dialog" },
+      name,
       h("h2", { id: "token-title" }, "Token"),
       h("p", {}, "This server wants a token. It stands in the settings the server was started with."),
-      h("label.field", {}, h("span.label", {}, "Token"), this.#token), this.#refusal,
-      h("div.buttons", {}, h("button.primary", {}, "Log in"),
-        h("button", { type: "button", onclick: () => this.dialog.close() }, "Not now")));
+      h("label.field", {}, h("span.label", {}, "Token"), this.#token),
+      this.#refusal,
+      h(
+        "div.buttons",
+        {},
+        h("button.primary", {}, "Log in"),
+        h("button", { type: "button", onclick: () => this.dialog.close() }, "Not now"),
+      ),
+    );
     form.addEventListener("submit", () => this.#actions.login(this.#token.value));
     this.dialog.append(form);
   }

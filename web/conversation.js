@@ -14,7 +14,8 @@ const LOGIN_ERRORS = new Set(["authentication_failed", "session_not_found", "too
 const LOST = "Lost with the session it ran in.";
 
 export class Conversation {
-  #actions; #announce;
+  #actions;
+  #announce;
   #list = h("div.turns");
   #jump = h("button.jump", { type: "button", hidden: true }, icon("down"), "Latest");
   #sticks = true;
@@ -31,7 +32,11 @@ export class Conversation {
   constructor(actions, announce) {
     this.#actions = actions;
     this.#announce = announce;
-    this.scroller = h("div.scroller", { role: "log", "aria-label": "Conversation", "aria-live": "off", tabindex: 0 }, this.#list);
+    this.scroller = h(
+      "div.scroller",
+      { role: "log", "aria-label": "Conversation", "aria-live": "off", tabindex: 0 },
+      this.#list,
+    );
     this.element = h("div.conversation", {}, this.scroller, welcome(), this.#jump);
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#jump.addEventListener("click", () => this.toLatest());
@@ -140,8 +145,10 @@ export class Conversation {
     for (const turn of this.#turns) if (turn.live && turn.state !== "queued") turn.lost(LOST, time);
     this.#byHand = [];
     if (this.#sessionUnknown) {
-      this.notice("The server no longer knows the session before this: it was restarted, or the session ended while the page "
-        + "was away. A new session has begun, and its agent does not remember what was said above.");
+      this.notice(
+        "The server no longer knows the session before this: it was restarted, or the session ended while the page " +
+          "was away. A new session has begun, and its agent does not remember what was said above.",
+      );
     } else if (this.#session || this.#turns.some((turn) => !turn.live)) {
       this.notice("A new session has begun. Its agent does not remember what was said above.");
     }
@@ -178,7 +185,8 @@ export class Conversation {
     if (data.code === "session_not_found") this.#sessionUnknown = true;
     const turn = this.#byTask.get(data.task_id) ?? this.#byRequest.get(data.request_id);
     if (turn?.live) turn.failed(data, time);
-    else if (!(turn && data.code === "unknown_task") && !LOGIN_ERRORS.has(data.code)) this.#list.append(errorLine(data));
+    else if (!(turn && data.code === "unknown_task") && !LOGIN_ERRORS.has(data.code))
+      this.#list.append(errorLine(data));
   }
 
   /** @param {string} text */
@@ -239,8 +247,10 @@ export class Conversation {
 
   /** @param {Frame} frame */
   #say({ event, data }) {
-    if (event === "agent_response") this.#announce(data.response.trim() ? `Answer: ${data.response.slice(0, 500)}` : "Done.");
-    if (event === "input_required") this.#announce(`${data.kind === "approval" ? "Approval wanted" : "The agent asks"}: ${data.prompt}`);
+    if (event === "agent_response")
+      this.#announce(data.response.trim() ? `Answer: ${data.response.slice(0, 500)}` : "Done.");
+    if (event === "input_required")
+      this.#announce(`${data.kind === "approval" ? "Approval wanted" : "The agent asks"}: ${data.prompt}`);
     if (event === "task_cancelled") this.#announce("Stopped.");
     if (event === "error") this.#announce(data.message);
   }
@@ -248,7 +258,11 @@ export class Conversation {
 
 function welcome() {
   const key = (/** @type {string} */ name) => h("kbd", {}, name);
-  return h("div.welcome", {}, h("h2", {}, "What shall the agent do?"),
+  return h(
+    "div.welcome",
+    {},
+    h("h2", {}, "What shall the agent do?"),
     h("p", {}, "Several requests may run at once, and each can be stopped."),
-    h("p.keys", {}, key("Enter"), " sends, ", key("Shift"), " ", key("Enter"), " makes a new line."));
+    h("p.keys", {}, key("Enter"), " sends, ", key("Shift"), " ", key("Enter"), " makes a new line."),
+  );
 }

@@ -23,7 +23,8 @@ export function field(name, schema, initial = schema.default) {
   if (Array.isArray(schema.enum)) return choice(name, schema.enum, initial);
   if (schema.type === "boolean") return checkbox(name, initial);
   if (schema.type === "object" && schema.properties) return group(name, schema, initial);
-  if (schema.type === "number" || schema.type === "integer") return text(name, initial, (raw) => number(raw, schema.type));
+  if (schema.type === "number" || schema.type === "integer")
+    return text(name, initial, (raw) => number(raw, schema.type));
   if (schema.type === "string") return text(name, initial, (raw) => raw);
   return text(name, initial === undefined ? "" : JSON.stringify(initial, null, 2), json, "JSON");
 }
@@ -80,16 +81,22 @@ function checkbox(name, initial) {
 
 /** @param {string} name @param {any[]} values @param {any} initial @returns {Field} */
 function choice(name, values, initial) {
-  const options = values.map((value, i) => h("option", { value: i, selected: value === initial },
-    textNodes(typeof value === "string" ? value : JSON.stringify(value))));
+  const options = values.map((value, i) =>
+    h(
+      "option",
+      { value: i, selected: value === initial },
+      textNodes(typeof value === "string" ? value : JSON.stringify(value)),
+    ),
+  );
   const select = h("select", { "aria-label": name || "Answer" }, ...options);
   return { element: h("label.field", {}, label(name || "Answer"), select), read: () => values[select.value] };
 }
 
 /** @param {string} name @param {Schema} schema @param {any} initial @returns {Field} */
 function group(name, schema, initial) {
-  const fields = Object.entries(schema.properties)
-    .map(([key, own]) => /** @type {const} */ ([key, field(own.title ?? key, own, initial?.[key])]));
+  const fields = Object.entries(schema.properties).map(
+    ([key, own]) => /** @type {const} */ ([key, field(own.title ?? key, own, initial?.[key])]),
+  );
   return {
     element: h("fieldset.field", {}, name && h("legend", {}, textNodes(name)), ...fields.map(([, own]) => own.element)),
     read: () => Object.fromEntries(fields.map(([key, own]) => [key, own.read()])),

@@ -16,8 +16,11 @@ export class FrameBox {
 
   /** @param {(text: string) => void} send throws where there is no connection */
   constructor(send) {
-    const template = h("select", { "aria-label": "Start from a template" },
-      ...Object.keys(TEMPLATES).map((event) => h("option", { value: event }, event)));
+    const template = h(
+      "select",
+      { "aria-label": "Start from a template" },
+      ...Object.keys(TEMPLATES).map((event) => h("option", { value: event }, event)),
+    );
     template.addEventListener("change", () => this.#start(template.value));
     this.#text.addEventListener("input", () => this.#check());
     this.#text.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {

@@ -23,8 +23,13 @@ export class FrameRecord extends EventTarget {
    */
   add(direction, text, frame, time = Date.now()) {
     const entry = {
-      n: ++this.#count, time, direction, size: encoder.encode(text).length, text: withoutSecrets(text, frame),
-      event: frame?.event ?? "", taskId: typeof frame?.data.task_id === "string" ? frame.data.task_id : "",
+      n: ++this.#count,
+      time,
+      direction,
+      size: encoder.encode(text).length,
+      text: withoutSecrets(text, frame),
+      event: frame?.event ?? "",
+      taskId: typeof frame?.data.task_id === "string" ? frame.data.task_id : "",
     };
     this.entries.push(entry);
     this.#characters += entry.text.length;

@@ -27,14 +27,28 @@ export class Inspector {
   constructor(record, send) {
     this.#record = record;
     this.#list = new VirtualList({
-      label: "Frames", rowHeight: ROW_HEIGHT, fill, onActive: (entry) => this.#look(entry),
+      label: "Frames",
+      rowHeight: ROW_HEIGHT,
+      fill,
+      onActive: (entry) => this.#look(entry),
     });
     const clear = h("button.quiet", { type: "button", onclick: () => this.#clear() }, "Clear");
-    this.element = h("aside.inspector", { id: "inspector", "aria-label": "Frame inspector" },
-      h("header", {}, h("h2", {}, "Frames"), this.#count,
-        copyButton(() => this.#asJson(this.#shown), "Copy the frames shown as JSON", "Copy"), clear,
-        h("div.filters", {}, this.#events, this.#tasks)),
-      this.#list.element, this.#detail, new FrameBox(send).element);
+    this.element = h(
+      "aside.inspector",
+      { id: "inspector", "aria-label": "Frame inspector" },
+      h(
+        "header",
+        {},
+        h("h2", {}, "Frames"),
+        this.#count,
+        copyButton(() => this.#asJson(this.#shown), "Copy the frames shown as JSON", "Copy"),
+        clear,
+        h("div.filters", {}, this.#events, this.#tasks),
+      ),
+      this.#list.element,
+      this.#detail,
+      new FrameBox(send).element,
+    );
     for (const select of [this.#events, this.#tasks]) select.addEventListener("change", () => this.#refilter());
     record.addEventListener("entry", (/** @type {any} */ { detail }) => this.#added(detail.entry, detail.evicted));
     this.#list.show(this.#shown);
@@ -68,11 +82,17 @@ export class Inspector {
 
   /** @param {Entry} entry */
   #learn(entry) {
-    if (entry.event && !this.#known.has(`event ${entry.event}`)) this.#option(this.#events, "event", entry.event, entry.event);
+    if (entry.event && !this.#known.has(`event ${entry.event}`))
+      this.#option(this.#events, "event", entry.event, entry.event);
     if (entry.event === "agent_request" || entry.event === "agent_request_received") this.#name(entry);
     if (entry.taskId && !this.#known.has(`task ${entry.taskId}`)) {
       const message = this.#messages.get(entry.taskId);
-      this.#option(this.#tasks, "task", entry.taskId, message ? `${message.slice(0, 40)} (${entry.taskId.slice(0, 8)})` : entry.taskId);
+      this.#option(
+        this.#tasks,
+        "task",
+        entry.taskId,
+        message ? `${message.slice(0, 40)} (${entry.taskId.slice(0, 8)})` : entry.taskId,
+      );
     }
   }
 
@@ -92,8 +112,12 @@ export class Inspector {
 
   /** @param {Entry} entry */
   #matches(entry) {
-    return entry.direction !== "note" && entry.n > this.#clearedUpTo
-      && (!this.#events.value || entry.event === this.#events.value) && (!this.#tasks.value || entry.taskId === this.#tasks.value);
+    return (
+      entry.direction !== "note" &&
+      entry.n > this.#clearedUpTo &&
+      (!this.#events.value || entry.event === this.#events.value) &&
+      (!this.#tasks.value || entry.taskId === this.#tasks.value)
+    );
   }
 
   #refilter() {
@@ -110,8 +134,12 @@ export class Inspector {
 
   /** @param {Entry[]} entries */
   #asJson(entries) {
-    const plain = entries.map(({ time, direction, size, text }) =>
-      ({ time: new Date(time).toISOString(), direction, size, frame: parsed(text) ?? text }));
+    const plain = entries.map(({ time, direction, size, text }) => ({
+      time: new Date(time).toISOString(),
+      direction,
+      size,
+      frame: parsed(text) ?? text,
+    }));
     return JSON.stringify(plain, null, 2);
   }
 
@@ -127,10 +155,16 @@ export class Inspector {
       this.#list.element.focus();
     });
     this.#detail.replaceChildren(
-      h("header", {}, h("h3", {}, entry.event || "not a frame"),
+      h(
+        "header",
+        {},
+        h("h3", {}, entry.event || "not a frame"),
         h("span.about", {}, `${entry.direction} ${clock(entry.time, true)} · ${byteSize(entry.size)}`),
-        copyButton(() => text, "Copy this frame as JSON", "Copy"), close),
-      h("pre", { tabindex: 0, role: "region", "aria-label": "The frame as JSON" }, longText(text)));
+        copyButton(() => text, "Copy this frame as JSON", "Copy"),
+        close,
+      ),
+      h("pre", { tabindex: 0, role: "region", "aria-label": "The frame as JSON" }, longText(text)),
+    );
   }
 }
 
@@ -153,7 +187,8 @@ function fill(row, entry) {
     h("span.when", {}, clock(entry.time, true).slice(3)),
     h("span.event", {}, visible(entry.event || "not a frame")),
     h("span.glance", {}, h("bdi", {}, visible(glance(entry)))),
-    h("span.size", {}, byteSize(entry.size)));
+    h("span.size", {}, byteSize(entry.size)),
+  );
 }
 
 /** @param {Entry} entry */
@@ -166,7 +201,8 @@ function glance({ text }) {
 function gist({ task_id, seq, request_id, tool_call_id, tool_name, tool_kwargs, tool_output, ...rest }) {
   const said = rest.output ?? rest.response ?? rest.message ?? rest.prompt;
   if (typeof said === "string") return said;
-  if (tool_output !== undefined) return `${tool_name} → ${typeof tool_output === "string" ? tool_output : JSON.stringify(tool_output)}`;
+  if (tool_output !== undefined)
+    return `${tool_name} → ${typeof tool_output === "string" ? tool_output : JSON.stringify(tool_output)}`;
   if (tool_name) return `${tool_name} ${JSON.stringify(tool_kwargs)}`;
   return Object.keys(rest).length ? JSON.stringify(rest) : "";
 }

@@ -69,15 +69,33 @@ function closes(line, marks) {
 /** @param {string} text @param {string} language */
 export function codeBlock(text, language) {
   const name = language.slice(0, 30) || "text";
-  return h("figure.code", {},
-    h("figcaption", {}, h("bdi", {}, textNodes(name)), copyButton(() => text, "Copy code")),
-    h("pre", { tabindex: 0, role: "region", "aria-label": `Code, ${name}` }, h("code", {}, longText(text))));
+  return h(
+    "figure.code",
+    {},
+    h(
+      "figcaption",
+      {},
+      h("bdi", {}, textNodes(name)),
+      copyButton(() => text, "Copy code"),
+    ),
+    h("pre", { tabindex: 0, role: "region", "aria-label": `Code, ${name}` }, h("code", {}, longText(text))),
+  );
 }
 
 /** @param {string[]} lines @param {number} at @param {number} depth @returns {[Node, number]} */
 function quote(lines, at, depth) {
   const end = endOf(lines, at, (line) => QUOTE.test(line));
-  return [h("blockquote", {}, blocks(lines.slice(at, end).map((line) => line.replace(QUOTE, "")), depth + 1)), end];
+  return [
+    h(
+      "blockquote",
+      {},
+      blocks(
+        lines.slice(at, end).map((line) => line.replace(QUOTE, "")),
+        depth + 1,
+      ),
+    ),
+    end,
+  ];
 }
 
 /** @param {string[]} lines @param {number} at @param {number} depth @returns {[Node, number]} */
@@ -133,20 +151,37 @@ function table(lines, at) {
   const end = endOf(lines, at + 2, (line) => line.includes("|"));
   const row = (/** @type {string} */ line, /** @type {string} */ tag) =>
     h("tr", {}, ...cells(line).map((cell) => h(tag, {}, inline(cell))));
-  return [h("div.table", { tabindex: 0, role: "region", "aria-label": "Table" }, h("table", {},
-    h("thead", {}, row(lines[at], "th")),
-    h("tbody", {}, ...lines.slice(at + 2, end).map((line) => row(line, "td"))))), end];
+  return [
+    h(
+      "div.table",
+      { tabindex: 0, role: "region", "aria-label": "Table" },
+      h(
+        "table",
+        {},
+        h("thead", {}, row(lines[at], "th")),
+        h("tbody", {}, ...lines.slice(at + 2, end).map((line) => row(line, "td"))),
+      ),
+    ),
+    end,
+  ];
 }
 
 /** @param {string} line */
 function cells(line) {
-  return line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "").split(/(?<!\\)\|/).map((cell) => cell.trim());
+  return line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(?<!\\)\|$/, "")
+    .split(/(?<!\\)\|/)
+    .map((cell) => cell.trim());
 }
 
 /** @param {string[]} lines @param {number} at @param {number} depth @returns {[Node, number]} */
 function paragraph(lines, at, depth) {
-  const ends = (/** @type {string} */ line, /** @type {number} */ i) => !line.trim() || startsTable(lines, i)
-    || (startsBlock(line) && !(depth >= DEEPEST && (QUOTE.test(line) || ITEM.test(line))));
+  const ends = (/** @type {string} */ line, /** @type {number} */ i) =>
+    !line.trim() ||
+    startsTable(lines, i) ||
+    (startsBlock(line) && !(depth >= DEEPEST && (QUOTE.test(line) || ITEM.test(line))));
   const end = endOf(lines, at + 1, (line, i) => !ends(line, i));
   return [h("p", {}, inline(lines.slice(at, end).join("\n"))), end];
 }

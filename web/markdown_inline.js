@@ -11,7 +11,8 @@ const SCHEMES = new Set(["http:", "https:", "mailto:"]);
 const MARKS = { "**": "strong", __: "strong", "*": "em", _: "em", "~~": "del" };
 const SPECIAL = /[\\`*_~[\n!]|\bhttps?:\/\//g;
 const ADDRESS = /^https?:\/\/[^\s<>"'`]{1,2000}/;
-const LINK = /^\[((?:\\.|[^[\]\\]){0,1000})\]\(\s*<?([^\s()<>]{0,2000}(?:\([^\s()<>]{0,500}\)[^\s()<>]{0,500})?)>?(?:\s+["'][^"']{0,500}["'])?\s*\)/;
+const LINK =
+  /^\[((?:\\.|[^[\]\\]){0,1000})\]\(\s*<?([^\s()<>]{0,2000}(?:\([^\s()<>]{0,500}\)[^\s()<>]{0,500})?)>?(?:\s+["'][^"']{0,500}["'])?\s*\)/;
 
 /** @param {string} text @param {number} [depth] @returns {DocumentFragment} */
 export function inline(text, depth = 0) {
@@ -45,7 +46,8 @@ function nextSpecial(text, from) {
 function token(text, at, depth, unclosed) {
   const first = text[at];
   if (first === "\n") return [h("br"), 1];
-  if (first === "\\") return /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "") ? [document.createTextNode(text[at + 1]), 2] : [null, 1];
+  if (first === "\\")
+    return /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "") ? [document.createTextNode(text[at + 1]), 2] : [null, 1];
   if (first === "`") return codeSpan(text, at, unclosed);
   if (first === "h") return address(text, at);
   if (first === "[" || first === "!") return link(text, at, depth);

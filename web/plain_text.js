@@ -7,10 +7,13 @@ const SHORT = 20_000;
 
 // C0 and C1 controls but tab and newline; what reorders text; what takes no room. Joiners stay: emoji and scripts need them.
 // eslint-disable-next-line no-control-regex
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+const HIDDEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
 
-const CONTROLS = ("NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI "
-  + "DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US").split(" ");
+const CONTROLS = (
+  "NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI " +
+  "DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
+).split(" ");
 
 /** @param {string} text @returns {string} the same with a visible sign for each character that has none */
 export function visible(text) {
@@ -47,8 +50,11 @@ export function longText(text) {
   const fragment = textNodes(text.slice(0, SHORT));
   if (text.length <= SHORT) return fragment;
   const rest = text.length - SHORT;
-  const more = h("button.more", { type: "button" }, `Show ${Math.min(rest, SHORT * 5).toLocaleString("en")} of `
-    + `${rest.toLocaleString("en")} more characters`);
+  const more = h(
+    "button.more",
+    { type: "button" },
+    `Show ${Math.min(rest, SHORT * 5).toLocaleString("en")} of ` + `${rest.toLocaleString("en")} more characters`,
+  );
   more.addEventListener("click", () => more.replaceWith(textNodes(text.slice(SHORT, SHORT * 6)), ...restOf(text)));
   fragment.append(more);
   return fragment;
@@ -61,7 +67,7 @@ function restOf(text) {
 
 /** @param {unknown} value @returns {string} a string as it is, anything else as JSON over several lines */
 export function pretty(value) {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "";
+  return typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
 }
 
 /** @param {number} ms @returns {string} */

@@ -10,7 +10,9 @@ import { pretty, textNodes } from "./plain_text.js";
  */
 
 export class QuestionForm {
-  #question; #onAnswer; #expiresAt;
+  #question;
+  #onAnswer;
+  #expiresAt;
   /** @type {import("./fields.js").Field | null} */ #field = null;
   #reason = h("input", { type: "text", dir: "auto", placeholder: "Optional" });
   #expiry = h("small.expiry");
@@ -49,7 +51,8 @@ export class QuestionForm {
     this.element.replaceChildren(
       h("p.title", {}, this.#title(), tool_name && h("code", {}, textNodes(tool_name)), this.#expiry),
       h("p.prompt", { dir: "auto" }, textNodes(prompt)),
-      ...(this.#approval ? this.#approvalBody() : this.#questionBody()));
+      ...(this.#approval ? this.#approvalBody() : this.#questionBody()),
+    );
     this.tick(Date.now());
   }
 
@@ -57,10 +60,16 @@ export class QuestionForm {
     const kwargs = this.#question.tool_kwargs ?? {};
     const properties = Object.fromEntries(Object.entries(kwargs).map(([key, value]) => [key, schemaOf(value)]));
     this.#field = Object.keys(kwargs).length ? field("", { type: "object", properties }, kwargs) : null;
-    return [this.#field?.element ?? "",
+    return [
+      this.#field?.element ?? "",
       h("label.field", {}, h("span.label", {}, "Reason"), this.#reason),
-      h("div.buttons", {},
-        h("button.primary", { value: "approve" }, "Approve"), h("button", { value: "deny" }, "Deny"))];
+      h(
+        "div.buttons",
+        {},
+        h("button.primary", { value: "approve" }, "Approve"),
+        h("button", { value: "deny" }, "Deny"),
+      ),
+    ];
   }
 
   #questionBody() {
@@ -104,7 +113,8 @@ export class QuestionForm {
     this.element.classList.add("settled");
     this.element.replaceChildren(
       h("p.prompt", { dir: "auto" }, textNodes(this.#question.prompt)),
-      h("p.outcome", {}, h("strong", {}, word), detail && h("bdi", {}, textNodes(detail))));
+      h("p.outcome", {}, h("strong", {}, word), detail && h("bdi", {}, textNodes(detail))),
+    );
   }
 
   /** @param {number} now */

@@ -29,7 +29,12 @@ export class TabStore {
   }
 
   #read() {
-    const { session = null, token, first = 0, last = 0 } = JSON.parse(sessionStorage.getItem(`${this.#prefix}head`) ?? "{}");
+    const {
+      session = null,
+      token,
+      first = 0,
+      last = 0,
+    } = JSON.parse(sessionStorage.getItem(`${this.#prefix}head`) ?? "{}");
     [this.#first, this.#last, this.#session] = [first, last, session];
     this.token = token;
     const entries = [];

@@ -3,7 +3,11 @@
 import { h, icon } from "./dom.js";
 
 const KEY = "agent-console theme";
-const THEMES = /** @type {const} */ ({ auto: ["auto", "Theme: as the system"], light: ["sun", "Theme: light"], dark: ["moon", "Theme: dark"] });
+const THEMES = /** @type {const} */ ({
+  auto: ["auto", "Theme: as the system"],
+  light: ["sun", "Theme: light"],
+  dark: ["moon", "Theme: dark"],
+});
 
 /** @returns {keyof typeof THEMES} */
 function chosen() {

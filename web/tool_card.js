@@ -6,7 +6,8 @@ import { duration, longText, pretty, textNodes } from "./plain_text.js";
 const GLANCE = 160;
 
 export class ToolCard {
-  #began; #kwargs;
+  #began;
+  #kwargs;
   #mark = h("span.mark", { "aria-hidden": true });
   #state = h("span.visually-hidden", {}, "running");
   #time = h("span.time");
@@ -22,10 +23,20 @@ export class ToolCard {
     this.id = call.tool_call_id;
     this.#began = time;
     this.#kwargs = call.tool_kwargs ?? {};
-    const summary = h("summary", {},
+    const summary = h(
+      "summary",
+      {},
       this.#mark,
-      h("span.call", {}, h("span.name", {}, textNodes(glance(this.name))), h("span.kwargs", {}, textNodes(brief(this.#kwargs)))),
-      this.#state, this.#time, this.#glance);
+      h(
+        "span.call",
+        {},
+        h("span.name", {}, textNodes(glance(this.name))),
+        h("span.kwargs", {}, textNodes(brief(this.#kwargs))),
+      ),
+      this.#state,
+      this.#time,
+      this.#glance,
+    );
     this.element = h("details.tool.running", { "data-call": this.id }, summary, this.#body);
     // Its inside is made when it is first looked at: a long conversation has thousands of these.
     this.element.addEventListener("toggle", () => this.element.open && this.#fill());
@@ -57,26 +68,39 @@ export class ToolCard {
     this.#body.replaceChildren(
       block("Arguments", this.#kwargs),
       ...(this.#result ? [block(this.#result.isError ? "Error" : "Result", this.#result.output)] : []),
-      h("p.id", {}, textNodes(this.id ?? "")));
+      h("p.id", {}, textNodes(this.id ?? "")),
+    );
   }
 }
 
 /** @param {string} title @param {any} value */
 function block(title, value) {
   const text = pretty(value);
-  return h("section", {},
-    h("h4", {}, title, copyButton(() => text, `Copy ${title.toLowerCase()}`)),
-    h("pre", { tabindex: 0, role: "region", "aria-label": title }, longText(text)));
+  return h(
+    "section",
+    {},
+    h(
+      "h4",
+      {},
+      title,
+      copyButton(() => text, `Copy ${title.toLowerCase()}`),
+    ),
+    h("pre", { tabindex: 0, role: "region", "aria-label": title }, longText(text)),
+  );
 }
 
 /** @param {Record<string, any>} kwargs */
 function brief(kwargs) {
-  return glance(Object.entries(kwargs).map(([key, value]) => `${key}: ${flat(value)}`).join(", "));
+  return glance(
+    Object.entries(kwargs)
+      .map(([key, value]) => `${key}: ${flat(value)}`)
+      .join(", "),
+  );
 }
 
 /** @param {any} value */
 function flat(value) {
-  return (typeof value === "string" ? value.slice(0, 2 * GLANCE) : JSON.stringify(value) ?? "").replace(/\s+/g, " ");
+  return (typeof value === "string" ? value.slice(0, 2 * GLANCE) : (JSON.stringify(value) ?? "")).replace(/\s+/g, " ");
 }
 
 /** @param {string} text */

@@ -17,7 +17,8 @@ const MOST_STEPS = 200;
 const LIVE = new Set(["queued", "sent", "running", "stopping"]);
 
 export class Turn {
-  #actions; #time;
+  #actions;
+  #time;
   /** @type {MarkdownStream[]} */ #segments = [];
   /** @type {MarkdownStream | null} */ #segment = null;
   /** @type {Map<string, ToolCard>} */ #openCards = new Map();
@@ -43,11 +44,17 @@ export class Turn {
     this.#stop.addEventListener("click", () => actions.cancel(this.taskId));
     this.#frames.addEventListener("click", () => actions.inspect(this.taskId));
     this.#stop.setAttribute("aria-label", `Stop: ${message ?? "this task"}`.slice(0, 80));
-    const said = message === null
-      ? h("p.said.unknown", {}, "A request from before this page was opened")
-      : h("div.said", { dir: "auto" }, h("span.visually-hidden", {}, "You: "), longText(message));
-    this.element = h("article.turn", { tabindex: -1, "aria-label": (message ?? "Task").slice(0, 80) },
-      h("header", {}, said, h("time", {}, clock(time))), this.#body, this.#footer);
+    const said =
+      message === null
+        ? h("p.said.unknown", {}, "A request from before this page was opened")
+        : h("div.said", { dir: "auto" }, h("span.visually-hidden", {}, "You: "), longText(message));
+    this.element = h(
+      "article.turn",
+      { tabindex: -1, "aria-label": (message ?? "Task").slice(0, 80) },
+      h("header", {}, said, h("time", {}, clock(time))),
+      this.#body,
+      this.#footer,
+    );
     this.#show("queued");
   }
 
@@ -59,7 +66,8 @@ export class Turn {
   #show(state, text = "") {
     this.state = state;
     this.element.dataset.state = state;
-    this.#status.textContent = text || (state === "queued" && "Waiting for the connection") || (state === "sent" && "Sending") || "";
+    this.#status.textContent =
+      text || (state === "queued" && "Waiting for the connection") || (state === "sent" && "Sending") || "";
     this.#stop.hidden = state !== "running" && state !== "stopping";
     if (state === "stopping") this.#stop.replaceChildren(icon("stop"), "Stopping…");
     this.#stop.toggleAttribute("disabled", state === "stopping");
@@ -88,7 +96,11 @@ export class Turn {
     if (this.state === "running" || this.state === "stopping") {
       const waits = this.openQuestion;
       const elapsed = Math.max(0, Math.floor((now - this.#time) / 1000));
-      this.#status.textContent = waits ? "Waiting for you" : elapsed ? `Working · ${duration(elapsed * 1000).replace(".0", "")}` : "Working";
+      this.#status.textContent = waits
+        ? "Waiting for you"
+        : elapsed
+          ? `Working · ${duration(elapsed * 1000).replace(".0", "")}`
+          : "Working";
       this.element.classList.toggle("waits", Boolean(waits));
     }
     for (const question of this.#questions.values()) question.tick(now);
@@ -182,7 +194,9 @@ export class Turn {
   completed(response, usage, time) {
     const said = this.#segments.map((segment) => segment.text).join("");
     if (response.trim() && !same(said, response)) this.#answer(response.trim());
-    const tokens = Object.entries(usage ?? {}).filter(([, value]) => typeof value === "number").slice(0, 4);
+    const tokens = Object.entries(usage ?? {})
+      .filter(([, value]) => typeof value === "number")
+      .slice(0, 4);
     this.#end("done", time, "Done in", ...tokens.map(([name, value]) => `${value} ${name.replaceAll("_", " ")}`));
     this.#frames.before(copyButton(() => response, "Copy the answer"));
   }
@@ -192,7 +206,7 @@ export class Turn {
     const begun = this.#segments.at(-1)?.text.trim();
     const goesOn = begun !== undefined && response.startsWith(begun);
     for (const segment of this.#segments.slice(0, goesOn ? -1 : undefined)) segment.element.classList.add("quiet");
-    this.#segment = goesOn ? this.#segments.at(-1) ?? null : null;
+    this.#segment = goesOn ? (this.#segments.at(-1) ?? null) : null;
     this.output(response.slice(goesOn ? begun.length : 0));
   }
 
@@ -212,20 +226,27 @@ export class Turn {
     this.#end("lost", time, "");
     this.#status.replaceChildren(why);
     const { message } = this;
-    if (message !== null) this.#footer.append(h("button.again", { type: "button", onclick: () => this.#actions.again(message) }, "Send again"));
+    if (message !== null)
+      this.#footer.append(
+        h("button.again", { type: "button", onclick: () => this.#actions.again(message) }, "Send again"),
+      );
   }
 
   /** @param {TurnState} state @param {number} time @param {string} words @param {...string} more */
   #end(state, time, words, ...more) {
     const focused = document.activeElement;
     const calls = this.#calls && `${this.#calls} tool ${this.#calls === 1 ? "call" : "calls"}`;
-    this.#show(state, [`${words} ${duration(Math.max(0, time - this.#time))}`, calls, ...more].filter(Boolean).join(" · "));
+    this.#show(
+      state,
+      [`${words} ${duration(Math.max(0, time - this.#time))}`, calls, ...more].filter(Boolean).join(" · "),
+    );
     for (const card of this.#openCards.values()) card.leave();
     for (const question of this.#questions.values()) question.close();
     this.#openCards.clear();
     this.element.classList.remove("waits");
     // Focus must not vanish with the button or the form that had it.
-    if (focused && focused !== document.activeElement && !document.activeElement?.closest(".turn")) this.element.focus({ preventScroll: true });
+    if (focused && focused !== document.activeElement && !document.activeElement?.closest(".turn"))
+      this.element.focus({ preventScroll: true });
   }
 
   /** Frames of it are missing: shows how the server says it stands. @param {any} snapshot @param {number} time */
@@ -249,7 +270,17 @@ function same(one, other) {
 
 /** @param {{message?: string, code?: string, error_id?: string}} error @returns {HTMLElement} a sentence */
 export function errorLine({ message = "The task failed.", code, error_id }) {
-  return h("p.error", {}, h("span", {}, textNodes(message)),
+  return h(
+    "p.error",
+    {},
+    h("span", {}, textNodes(message)),
     code && h("code.code-name", {}, textNodes(code)),
-    error_id && h("span.error-id", {}, h("code", {}, textNodes(error_id)), copyButton(() => error_id, "Copy the error's id")));
+    error_id &&
+      h(
+        "span.error-id",
+        {},
+        h("code", {}, textNodes(error_id)),
+        copyButton(() => error_id, "Copy the error's id"),
+      ),
+  );
 }

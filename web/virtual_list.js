@@ -4,7 +4,9 @@ import { h } from "./dom.js";
 
 /** @template T */
 export class VirtualList {
-  #rowHeight; #fill; #onActive;
+  #rowHeight;
+  #fill;
+  #onActive;
   #spacer = h("div.spacer");
   /** @type {Map<number, HTMLElement>} */ #rows = new Map();
   /** @type {T[]} */ #items = [];
@@ -120,7 +122,12 @@ export class VirtualList {
     const page = Math.floor(this.element.clientHeight / this.#rowHeight);
     const start = this.#active < 0 ? this.#items.length : this.#active;
     const target = {
-      ArrowDown: start + 1, ArrowUp: start - 1, PageDown: start + page, PageUp: start - page, Home: 0, End: this.#items.length,
+      ArrowDown: start + 1,
+      ArrowUp: start - 1,
+      PageDown: start + page,
+      PageUp: start - page,
+      Home: 0,
+      End: this.#items.length,
     }[event.key];
     if (target === undefined || !this.#items.length) return;
     event.preventDefault();

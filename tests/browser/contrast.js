@@ -20,8 +20,13 @@
     const tones = [painted(...behind), painted(...behind, getComputedStyle(node).color)].map(luminance);
     return (Math.max(...tones) + 0.05) / (Math.min(...tones) + 0.05);
   };
-  const texts = [...document.querySelectorAll("body *")].filter((node) =>
-    [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim())
-    && node.checkVisibility({ opacityProperty: true }) && !node.closest(":disabled, option, .visually-hidden"));
-  return texts.filter((node) => contrast(node) < 4.5).map((node) => `${node.outerHTML.slice(0, 80)} ${contrast(node).toFixed(2)}`);
-}
+  const texts = [...document.querySelectorAll("body *")].filter(
+    (node) =>
+      [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim()) &&
+      node.checkVisibility({ opacityProperty: true }) &&
+      !node.closest(":disabled, option, .visually-hidden"),
+  );
+  return texts
+    .filter((node) => contrast(node) < 4.5)
+    .map((node) => `${node.outerHTML.slice(0, 80)} ${contrast(node).toFixed(2)}`);
+};
