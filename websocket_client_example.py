@@ -12,11 +12,9 @@ import logging
 import os
 import random
 import re
-import signal
 import sys
-import threading
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar
 
@@ -148,6 +146,7 @@ class WebSocketClient:
 
     ``on_input`` gets each ``InputRequiredFrame`` of the session and returns the response, a JSON value; a plain
     function runs in a thread. What it raises is raised by the task's stream, and the task is cancelled.
+    ``on_connection`` is told ``False`` when the connection is lost, and ``True`` when the session was taken up again.
     """
 
     stable_after = 30.0
@@ -158,17 +157,18 @@ class WebSocketClient:
     answers_kept = 16
     """Answers sent again after a break, as nothing confirms them; fewer than the errors that a server puts up with."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but the first by name
         self,
         uri: str = "ws://localhost:8765",
         *,
         token: str | None = None,
         resumable: bool = False,
         on_input: Callable[[InputRequiredFrame], Any] | None = None,
+        on_connection: Callable[[bool], object] | None = None,
         backoff: Callable[[], Iterable[float]] = full_jitter,
     ) -> None:
         self._uri, self._token, self._resumable = uri, token, resumable
-        self._on_input, self._backoff = on_input, backoff
+        self._on_input, self._on_connection, self._backoff = on_input, on_connection, backoff
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._session: LoginResponse | None = None
@@ -223,8 +223,12 @@ class WebSocketClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def stream(self, message: str) -> AsyncGenerator[TaskEvent, None]:
+    async def stream(
+        self, message: str, *, on_start: Callable[[str], object] | None = None
+    ) -> AsyncGenerator[TaskEvent, None]:
         """Ask the agent, and yield the events of the task; the last one is its ``AgentResponseFrame``.
+
+        ``on_start`` is given the task's id as soon as there is one, for ``cancel_request``.
 
         A consumer that is cancelled or leaves early cancels the task on the server: with ``break``, as soon as nothing
         refers to the generator; within ``contextlib.aclosing``, for certain at the end of the block.
@@ -237,6 +241,8 @@ class WebSocketClient:
         inbox = _Inbox[TaskEvent](self.max_behind, self.patience)
         task_id = await self._start(message, inbox)
         try:
+            if on_start:
+                on_start(task_id)
             while events := await inbox.take():
                 for event in events:
                     yield event
@@ -470,11 +476,17 @@ class WebSocketClient:
                 while True:
                     await self._dispatch(await self._receive(socket))
             except ConnectionClosed as exc:
+                self._tell_connection(connected=False)
                 if not (self._session and self._session.resume_token and _may_reconnect(socket.close_code)):
                     raise ConnectionLost(f"The connection was lost: {exc}.") from exc
             if loop.time() - since > self.stable_after:
                 delays = iter(self._backoff())
             socket, resumed = await self._resume(self._session, delays)
+            self._tell_connection(connected=True)
+
+    def _tell_connection(self, *, connected: bool) -> None:
+        if self._on_connection:
+            self._on_connection(connected)
 
     async def _resume(self, session: LoginResponse, delays: Iterator[float]) -> tuple[ClientConnection, LoginResponse]:
         """Take the session up on a new connection. Raises ``ConnectionLost`` when it is gone, or the delays are."""
@@ -602,7 +614,7 @@ def _retell(task: protocol.TaskSnapshot) -> Iterator[AnyServerFrame]:
 
 # ---- The command -----------------------------------------------------------------------------------------------------
 
-CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What could command a terminal, or break or turn its lines: all but newline and tab."""
 
 
@@ -626,107 +638,58 @@ def note(line: str) -> None:
     print(clean(line), file=sys.stderr, flush=True)
 
 
-class Terminal:
-    """One person's side of the conversation: the answers on standard output, everything else on standard error."""
-
-    def __init__(self, *, streaming: bool, silent: bool) -> None:
-        self._streaming, self._silent = streaming, silent
-        self._text = ""
-        self._is_tty = sys.stdin.isatty()
-        self._lines: asyncio.StreamReader | None = None
-        self._turn: asyncio.Task[None] | None = None
-
-    async def read(self, prompt: str) -> str | None:
-        """Read a line; none at the end of the input."""
-        if self._lines is None:
-            self._lines = _read_in_background()
-        if self._is_tty:
-            print(prompt, end="", file=sys.stderr, flush=True)
-        line = await self._lines.readline()
-        return line.decode(errors="replace").rstrip("\r\n") if line else None
-
-    async def decide(self, question: InputRequiredFrame) -> Any:
-        """Put a question to the person, and return the answer."""
-        approval = question.kind == "approval"
-        if not self._is_tty:
-            reason = "Nobody can be asked: standard input is not a terminal."
-            return {"approved": False, "reason": reason} if approval else reason
-        called = f" {question.tool_name} {json.dumps(question.tool_kwargs, ensure_ascii=False)}" if approval else ""
-        note(f"? {question.prompt}{called}")
-        answer = (await self.read("[y/N] " if approval else "> ") or "").strip()
-        return answer.lower() in {"y", "yes"} if approval else answer
-
-    def show(self, event: TaskEvent) -> None:
-        """Show one event of a task."""
-        match event:
-            case protocol.ToolCallFrame():
-                note(f"-> {event.tool_name} {json.dumps(event.tool_kwargs, ensure_ascii=False)}")
-            case protocol.ToolResultFrame():
-                note(f"<- {event.tool_name} {json.dumps(event.tool_output, ensure_ascii=False)}")
-            case protocol.AgentOutputFrame(output=output) if self._streaming:
-                # What a snapshot tells begins anew.
-                self._text = output if isinstance(event, SnapshotOutput) else self._text + output
-                print(clean(output), end="", flush=True)
-            case AgentResponseFrame(response=response):
-                # Most agents stream the very text of their answer: it is not said twice.
-                if self._text.rstrip().endswith(response.strip()):
-                    response = ""
-                say(clean(f"\n{response}" if self._text and response else response))
-
-    async def follow(self, events: AsyncIterator[TaskEvent]) -> None:
-        """Show a task to its end."""
-        self._text = ""
-        async for event in events:
-            if not self._silent:
-                self.show(event)
-
-    async def converse(self, client: WebSocketClient) -> None:
-        """Ask line by line, until the input ends. Ctrl-C stops the task that runs, and nothing else."""
-        loop = asyncio.get_running_loop()
-        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(self._interrupt))
-        while (message := await self.read("> ")) is not None:
-            if message.strip():
-                self._turn = asyncio.create_task(self.follow(client.stream(message)))
-                await asyncio.wait([self._turn])
-                self._conclude(self._turn)
-
-    def _interrupt(self) -> None:
-        if self._turn is None or not self._turn.cancel():
-            note("Nothing is running; Ctrl-D leaves.")
-
-    def _conclude(self, turn: asyncio.Task[None]) -> None:
-        if turn.cancelled():
-            note("\nStopped.")
-        elif isinstance(error := turn.exception(), ServerError | TaskCancelled):
-            note(f"error: {error}")
-        else:
-            turn.result()
+def answer_of_nobody(question: InputRequiredFrame) -> Any:
+    """Answer a question where nobody can be asked."""
+    reason = "Nobody can be asked: standard input is not a terminal."
+    return {"approved": False, "reason": reason} if question.kind == "approval" else reason
 
 
-def _read_in_background() -> asyncio.StreamReader:
-    """Read standard input in a thread that neither the loop nor the end of the program has to wait for."""
-    loop, lines = asyncio.get_running_loop(), asyncio.StreamReader(limit=2**20)
+async def put_to_person(question: InputRequiredFrame) -> Any:
+    """Have the person at the terminal answer a question."""
+    if not sys.stdin.isatty():
+        return answer_of_nobody(question)
+    approval = question.kind == "approval"
+    called = f" {question.tool_name} {json.dumps(question.tool_kwargs, ensure_ascii=False)}" if approval else ""
+    note(f"? {question.prompt}{called}")
+    print("[y/N] " if approval else "> ", end="", file=sys.stderr, flush=True)
+    line = (await _read_line()).strip()
+    return line.lower() in {"y", "yes"} if approval else line
 
-    def read() -> None:
-        while data := os.read(0, 65536):
-            loop.call_soon_threadsafe(lines.feed_data, data)
-        loop.call_soon_threadsafe(lines.feed_eof)
 
-    threading.Thread(target=read, daemon=True).start()
-    return lines
+async def _read_line() -> str:
+    """Read a line from the terminal, which has one whole whenever it has anything."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(0, ready.set)
+    try:
+        await ready.wait()
+        return os.read(0, 65536).decode(errors="replace")
+    finally:
+        loop.remove_reader(0)
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Ask the one message of the command line, or else whatever is typed."""
-    talks = options.message is None
-    terminal = Terminal(streaming=talks, silent=options.json)
-    client = WebSocketClient(options.uri, token=options.token, resumable=talks, on_input=terminal.decide)
+def show(event: TaskEvent) -> None:
+    """Print the answer to standard output, and the tool calls to standard error."""
+    match event:
+        case protocol.ToolCallFrame():
+            note(f"-> {event.tool_name} {json.dumps(event.tool_kwargs, ensure_ascii=False)}")
+        case protocol.ToolResultFrame():
+            note(f"<- {event.tool_name} {json.dumps(event.tool_output, ensure_ascii=False)}")
+        case AgentResponseFrame(response=response):
+            say(clean(response))
+
+
+async def ask_once(uri: str, token: str | None, message: str, *, frames_only: bool) -> None:
+    """Ask one thing, and show what comes: the answer and the tool calls, or all the frames."""
+    client = WebSocketClient(uri, token=token, on_input=put_to_person)
     frames = None
     try:
         await client.connect()
-        frames = asyncio.create_task(client.listen_for_events()) if options.json else None
+        frames = asyncio.create_task(client.listen_for_events()) if frames_only else None
         await client.login()
-        await (terminal.converse(client) if talks else terminal.follow(client.stream(options.message)))
+        async with contextlib.aclosing(client.stream(message)) as events:
+            async for event in events:
+                if not frames_only:
+                    show(event)
     finally:
         await client.close()
         if frames:
@@ -741,8 +704,13 @@ def main() -> int:
     parser.add_argument("--uri", default=uri, help="the server's address (WS_URI; default: %(default)s)")
     parser.add_argument("--token", default=os.environ.get("WS_AUTH_TOKEN") or None, help="its token (WS_AUTH_TOKEN)")
     parser.add_argument("--json", action="store_true", help="print the frames, one a line")
+    options = parser.parse_args()
     try:
-        asyncio.run(run(parser.parse_args()))
+        if options.message is None:
+            from terminal.conversation import converse  # noqa: PLC0415  # the client alone is what others copy
+
+            return asyncio.run(converse(options.uri, options.token, frames_only=options.json))
+        asyncio.run(ask_once(options.uri, options.token, options.message, frames_only=options.json))
     except KeyboardInterrupt:
         return 130
     except ClientError as exc:

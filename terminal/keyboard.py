@@ -50,7 +50,8 @@ class PlainKeyboard:
         if self._lines is None:
             self._lines = _read_in_background()
         if sys.stdin.isatty():
-            print(prompt, end="", file=sys.stderr, flush=True)
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
         try:
             line = await self._lines.readuntil()
         except asyncio.IncompleteReadError as end:

@@ -47,7 +47,8 @@ class Question:
         return _value(line) if self._wants_json() else line
 
     def _wants_json(self) -> bool:
-        return (self.frame.response_schema or {}).get("type", "string") != "string"
+        schema = self.frame.response_schema or {}
+        return bool(schema.get("type", "string") != "string")
 
     def _read_approval(self, line: str) -> Any:
         word, _, reason = line.strip().partition(" ")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TextIO
 
 from terminal.keyboard import Keyboard, size
 from terminal.text import BOLD, DIM, Speech, blocks_end, flat, lines_end, markdown_renderer, paint
@@ -34,14 +34,14 @@ class Screen:
 
     def say(self, text: str, tag: str = "") -> None:
         """Show what an agent says."""
-        print(_tagged(clean(text), tag), flush=True)
+        _write(sys.stdout, _tagged(clean(text), tag))
 
     def note(self, line: str, style: str = DIM, tag: str = "") -> None:  # noqa: ARG002  # there are no styles here
         """Show a line about what happens."""
-        print(_tagged(clean(line), tag), file=sys.stderr, flush=True)
+        _write(sys.stderr, _tagged(clean(line), tag))
 
-    def echo(self, message: str) -> None:
-        """Keep what was typed on the screen, where it is not kept there anyway."""
+    def echo(self, line: str) -> None:
+        """Keep a line that was typed on the screen, where it is not kept there anyway."""
 
     def change(self) -> None:
         """Something else is happening now."""
@@ -76,9 +76,10 @@ class LiveScreen(Screen):
         """Show a line about what happens."""
         self._show(self._paint(clean(line), style), tag)
 
-    def echo(self, message: str) -> None:
-        """Keep what was typed, below an empty line."""
-        self._show(f"\n{self._paint(f'> {flat(message, MAX_ECHO)}', BOLD)}")
+    def echo(self, line: str) -> None:
+        """Keep a line that was typed, below an empty line where it begins something new."""
+        apart = "" if line.startswith("?") else "\n"
+        self._show(apart + self._paint(flat(line, MAX_ECHO), BOLD))
 
     def change(self) -> None:
         """Draw soon."""
@@ -113,3 +114,8 @@ class LiveScreen(Screen):
 
 def _tagged(text: str, tag: str) -> str:
     return "\n".join(f"{tag}{line}" for line in text.split("\n")) if tag else text
+
+
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from pydantic import JsonValue
 
 from agent_contract import AgentError
 from agent_loader import AgentNotLoadable, load_agent
-from protocol import AgentOutput, AgentResponse, ToolCall, ToolResult
+from protocol import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
 from tests.support import logged_in, serving
@@ -17,6 +18,8 @@ from tests.support import logged_in, serving
 pytest.importorskip("pydantic_ai")
 
 from pydantic_ai.exceptions import ToolFailed
+from pydantic_ai.models import Model
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 
 from offline_agent import model_agent
 from offline_agent.model_agent import ModelAgent
@@ -55,8 +58,8 @@ def agent(at: At, models: ModelServer) -> ModelAgent:
     return at(f"{models.url}/v1")
 
 
-async def ask(agent: ModelAgent, plan: str, *answers: bool) -> Recorder:
-    turn = Recorder(*answers)
+async def ask(agent: ModelAgent, plan: str) -> Recorder:
+    turn = Recorder()
     await agent.run(plan, turn)
     return turn
 
@@ -112,6 +115,15 @@ async def test_a_tool_that_breaks_is_told_of_and_the_log_has_the_reason(caplog: 
     assert "the spade broke" in caplog.text
 
 
+class Thoughtful(Recorder):
+    """Its person takes long enough for another tool to be done."""
+
+    async def ask(self, question: InputRequired) -> JsonValue:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return await super().ask(question)
+
+
 @pytest.mark.parametrize(("approved", "left"), [(True, "I have no notes yet."), (False, '"milk"')])
 async def test_notes_are_deleted_once_that_is_approved_and_read_no_sooner(
     agent: ModelAgent,
@@ -119,7 +131,8 @@ async def test_notes_are_deleted_once_that_is_approved_and_read_no_sooner(
     left: str,
 ) -> None:
     await ask(agent, "remember(note=milk) then say")
-    turn = await ask(agent, "delete_all_notes() recall_notes() then say", approved)
+    turn = Thoughtful(approved)
+    await agent.run("delete_all_notes() recall_notes() then say", turn)
     (question,) = turn.questions
     assert (question.kind, question.tool_name, question.tool_kwargs) == ("approval", "delete_all_notes", {})
     recalled = next(result for result in turn.results if result.tool_name == "recall_notes")
@@ -305,20 +318,22 @@ def test_what_is_missing_is_told_at_the_start_in_one_line(
 
 @pytest.mark.usefixtures("nothing_set")
 @pytest.mark.parametrize(
-    ("model", "environment", "address"),
+    ("model", "environment", "address", "dialect"),
     [
-        ("openai:any", {"OPENAI_API_KEY": "k"}, "https://api.openai.com/v1/"),
-        ("openai:any", {"OPENAI_BASE_URL": "http://10.0.0.7/v1"}, "http://10.0.0.7/v1/"),
-        ("ollama:any", {}, "http://localhost:11434/v1/"),
-        ("ollama:any", {"OLLAMA_BASE_URL": "http://10.0.0.7/v1"}, "http://10.0.0.7/v1/"),
+        ("openai:any", {"OPENAI_API_KEY": "k"}, "https://api.openai.com/v1/", OpenAIResponsesModel),
+        ("openai:any", {"OPENAI_BASE_URL": "http://10.0.0.7/v1"}, "http://10.0.0.7/v1/", OpenAIChatModel),
+        ("ollama:any", {}, "http://localhost:11434/v1/", OpenAIChatModel),
+        ("ollama:any", {"OLLAMA_BASE_URL": "http://10.0.0.7/v1"}, "http://10.0.0.7/v1/", OpenAIChatModel),
     ],
 )
 def test_a_model_is_asked_at_its_address(
-    monkeypatch: pytest.MonkeyPatch, model: str, environment: dict[str, str], address: str
+    monkeypatch: pytest.MonkeyPatch, model: str, environment: dict[str, str], address: str, dialect: type[Model]
 ) -> None:
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
-    assert model_agent._model(model).base_url == address
+    found = model_agent._model(model)
+    assert isinstance(found, dialect)
+    assert found.base_url == address
 
 
 @pytest.mark.usefixtures("nothing_set")
