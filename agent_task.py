@@ -139,7 +139,7 @@ class AgentTask:
         if self._stopped_for is not None:
             return ErrorFrame(message="The agent took too long.", code=self._stopped_for, task_id=self.id)
         if error_id is not None:
-            text = _told(failure_of(task))
+            text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
             return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
         answer = task.result()
         usage = jsonable(answer.usage)
@@ -175,11 +175,9 @@ class AgentTask:
             self._timer = None
 
 
-def _told(failure: BaseException | None) -> str:
-    """What a client is told of a failure: what its agent wants it to know."""
-    if isinstance(failure, AgentError) and (text := clean(str(failure))):
-        return text
-    return "The agent failed. The server's log has the details."
+def told(failure: BaseException | None, *, otherwise: str) -> str:
+    """Return what a client is told of a failure: what the agent wants it to know, if anything."""
+    return clean(str(failure)) or otherwise if isinstance(failure, AgentError) else otherwise
 
 
 async def all_over(tasks: Collection[AgentTask], seconds: float | None = None) -> None:

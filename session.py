@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 from agent_contract import Agent, AgentFactory, Turn
-from agent_task import AgentTask, all_over, contained, outcome
+from agent_task import AgentTask, all_over, contained, outcome, told
 from frame_log import FrameLog, LogBudget, Writer
 from protocol import (
     AgentRequest,
@@ -305,7 +305,8 @@ class SessionManager:
             return creation.result()
         error_id = secrets.token_hex(4)
         logger.error("no agent could be created, error_id=%s", error_id, exc_info=failure)
-        raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, "The agent is not available.", error_id=error_id)
+        text = told(failure, otherwise="The agent is not available. The server's log has the details.")
+        raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, error_id=error_id)
 
     def _refuse_while_shutting_down(self, request_id: str | None = None) -> None:
         if self.shutting_down:

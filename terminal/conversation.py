@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +24,7 @@ from websocket_client_example import (
     TaskCancelled,
     WebSocketClient,
     answer_of_nobody,
+    full_jitter,
     note,
 )
 
@@ -33,6 +35,8 @@ A line is a request, and several may run at once. While a task asks something, a
   /ask ...      a request, also while a task asks something, or one that begins with a slash
   /raw          show the frames that come, or show them no longer
   /quit         leave, as Ctrl-D does; what still runs is stopped"""
+
+COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/raw", "/help", "/quit"}
 
 
 @dataclass(eq=False)
@@ -63,7 +67,7 @@ class Conversation:
         self._lost_at: float | None = None
 
     async def hold(self, listening: asyncio.Task[None]) -> None:
-        """Talk until the person leaves. Raises what ``listening`` to the frames raises."""
+        """Talk until the person leaves. Raises what ``listening`` raises."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         reading = asyncio.create_task(self._read())
         drawing = asyncio.create_task(self._screen.run(self._happening, self._prompt))
@@ -78,7 +82,37 @@ class Conversation:
             await asyncio.gather(*ours, return_exceptions=True)
             await self._screen.finish()
 
-    def show_frame(self, frame: str) -> None:
+    async def listen(self) -> None:
+        """Show the frames that are wanted, until the client is closed; a person gets a new session for a lost one.
+
+        Raises:
+            ConnectionLost: if there is no server any more, or nobody to tell of a new session.
+        """
+        delays, since = full_jitter(), time.monotonic()
+        while True:
+            try:
+                return await self._client.listen_for_events(self._show_frame)
+            except ConnectionLost as lost:
+                if not self._is_tty:
+                    raise
+                if time.monotonic() - since > self._client.stable_after:
+                    delays = full_jitter()
+                await self._open_another(lost, delays)
+                since = time.monotonic()
+
+    async def _open_another(self, lost: ConnectionLost, delays: Iterator[float]) -> None:
+        self._lost_at = self._lost_at or time.monotonic()
+        for delay in delays:
+            await asyncio.sleep(delay)
+            with contextlib.suppress(ConnectionLost):
+                await self._client.connect()
+                await self._client.login()
+                self._lost_at = None
+                self._screen.note("The session was lost. This is a new one, which knows nothing of what was said.")
+                return
+        raise lost
+
+    def _show_frame(self, frame: str) -> None:
         """Show a frame where frames are wanted."""
         if self._frames_only:
             self._screen.say(frame)
@@ -109,10 +143,21 @@ class Conversation:
         question = self._questions[0] if self._questions and not self._unfinished else None
         self._unfinished = False
         word, _, rest = line.strip().partition(" ")
-        self._screen.echo(f"{'?' if question else '>'} {line}")
+        if word in COMMANDS:
+            self._screen.echo(f"> {line}", apart=True)
+            self._command(word, rest.strip())
+        elif question:
+            self._screen.echo(f"? {line}", apart=False)
+            await self._answer(question, line)
+        elif word.startswith("/") and self._is_tty:
+            self._screen.echo(f"> {line}", apart=True)
+            self._screen.note(f"There is no {word}; /help says what there is.")
+        elif word:
+            self._start(line)
+        return word != "/quit"
+
+    def _command(self, word: str, rest: str) -> None:
         match word:
-            case "/quit":
-                return False
             case "/help":
                 self._screen.note(HELP)
             case "/tasks":
@@ -121,16 +166,9 @@ class Conversation:
                 self._raw = not self._raw
                 self._screen.note("Frames are shown." if self._raw else "Frames are shown no longer.")
             case "/cancel":
-                self._cancel(rest.strip(" []"))
-            case "/ask":
+                self._cancel(rest.strip("[]"))
+            case "/ask" if rest:
                 self._start(rest)
-            case _ if question:
-                await self._answer(question, line)
-            case _ if word.startswith("/") and self._is_tty:
-                self._screen.note(f"There is no {word}; /help says what there is.")
-            case _ if word:
-                self._start(line)
-        return True
 
     async def _answer(self, question: Question, line: str) -> None:
         try:
@@ -151,6 +189,7 @@ class Conversation:
         self._running.append(running)
         running.following = asyncio.create_task(self._follow(running))
         self._tag()
+        self._screen.echo(f"{running.view.tag}> {message}", apart=True)
 
     async def _follow(self, running: Running) -> None:
         """Show a task to its end."""
@@ -169,9 +208,7 @@ class Conversation:
         except ServerError as exc:
             view.note(f"error: {exc}{f', error id {exc.error_id}' if exc.error_id else ''}", RED)
         except ConnectionLost as exc:
-            # Where the connection is gone for good, that is said once, at the end.
-            if self._lost_at is None:
-                view.note(f"error: {exc}", RED)
+            view.note(f"error: {exc}", RED)
         finally:
             self._forget(running)
 
@@ -265,7 +302,7 @@ async def converse(uri: str, token: str | None, *, frames_only: bool) -> int:
     conversation = Conversation(client, keyboard, screen, history, frames_only=frames_only)
     try:
         await client.connect()
-        listening = asyncio.create_task(client.listen_for_events(conversation.show_frame))
+        listening = asyncio.create_task(conversation.listen())
         try:
             await client.login()
             if sys.stdin.isatty():
@@ -274,6 +311,8 @@ async def converse(uri: str, token: str | None, *, frames_only: bool) -> int:
                 await conversation.hold(listening)
         finally:
             await client.close()
+            if sys.stdin.isatty():
+                listening.cancel()  # it may be waiting for another session
             await asyncio.wait([listening])
     except ClientError as exc:
         note(f"error: {exc}")

@@ -59,6 +59,7 @@ class Question:
                 return {"approved": False, **({"reason": reason.strip()} if reason.strip() else {})}
             case "e" | "edit":
                 self._editing, self.draft = True, as_json(self.frame.tool_kwargs or {})
+                raise Unclear(f"Edit {self.hint}.")
         raise Unclear(f"Please answer: {self.hint}.")
 
     def _read_arguments(self, line: str) -> Any:

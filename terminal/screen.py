@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TextIO
 
 from terminal.keyboard import Keyboard, size
-from terminal.text import BOLD, DIM, Speech, blocks_end, flat, lines_end, markdown_renderer, paint
+from terminal.text import BOLD, DIM, Speech, blocks_end, flat, lines_end, markdown_renderer, paint, wrapped
 from websocket_client_example import clean
 
 FRAME: Final = 0.04
@@ -40,7 +40,7 @@ class Screen:
         """Show a line about what happens."""
         _write(sys.stderr, _tagged(clean(line), tag))
 
-    def echo(self, line: str) -> None:
+    def echo(self, line: str, *, apart: bool) -> None:
         """Keep a line that was typed on the screen, where it is not kept there anyway."""
 
     def change(self) -> None:
@@ -69,17 +69,15 @@ class LiveScreen(Screen):
 
     def say(self, text: str, tag: str = "") -> None:
         """Show what an agent says."""
-        text = clean(text)
-        self._show(self._render(text, size()[0] - len(tag)) if self._render else text, tag)
+        self._show((self._render or wrapped)(clean(text), size()[0] - len(tag)), tag)
 
     def note(self, line: str, style: str = DIM, tag: str = "") -> None:
         """Show a line about what happens."""
-        self._show(self._paint(clean(line), style), tag)
+        self._show(self._paint(wrapped(clean(line), size()[0] - len(tag)), style), tag)
 
-    def echo(self, line: str) -> None:
-        """Keep a line that was typed, below an empty line where it begins something new."""
-        apart = "" if line.startswith("?") else "\n"
-        self._show(apart + self._paint(flat(line, MAX_ECHO), BOLD))
+    def echo(self, line: str, *, apart: bool) -> None:
+        """Keep a line that was typed, below an empty line where it stands apart from what was said."""
+        self._show(("\n" if apart else "") + self._paint(wrapped(flat(line, MAX_ECHO), size()[0]), BOLD))
 
     def change(self) -> None:
         """Draw soon."""

@@ -59,7 +59,8 @@ class TaskView:
     def happening(self, room: int, columns: int) -> list[Row]:
         """Return what it is saying just now, and what it is doing."""
         columns -= len(self.tag)
-        said = [Row(f"{self.tag}{row}", "") for row in wrap(self._speech.tail(room * columns), columns)]
+        tail = self._speech.tail(room * columns)
+        said = [Row(f"{self.tag}{row}", "") for row in wrap(tail, columns)] if tail else []
         now = time.monotonic()
         doing = f"{SPINNER[int(now * 10) % len(SPINNER)]} {self.status or self._calling() or 'working'}"
         return [*said, Row(f"{self.tag}{doing} · {now - self._since:.0f} s")][-room:]
@@ -81,7 +82,7 @@ class TaskView:
         output = event.tool_output if isinstance(event.tool_output, str) else as_json(event.tool_output)
         sign, style = ("✗", RED) if event.is_error else ("←", DIM)
         took = duration(time.monotonic() - since)
-        self.note(f"{sign} {flat(event.tool_name, MAX_NAME)}: {flat(output, MAX_DETAIL)} · {took}", style)
+        self.note(f"{sign} {flat(event.tool_name, MAX_NAME)} · {took} · {flat(output, MAX_DETAIL)}", style)
 
     def _conclude(self, response: str) -> None:
         self._say(self._speech.end())

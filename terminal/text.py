@@ -13,12 +13,14 @@ DIM: Final = "2"
 BOLD: Final = "1"
 RED: Final = "31"
 
-MAX_MARKDOWN: Final = 20_000
-"""Characters of the longest block that is rendered: the longer ones would hold up the conversation."""
+MAX_RENDERED: Final = 20_000
+"""Characters of the longest text that is rendered or wrapped: a longer one would hold up the conversation."""
 
 _STYLE: Final = re.compile(r"\x1b\[[\d;]*m")
 _WHITE: Final = re.compile(r"[\n\t]")
 _RENDERED: Final = re.compile(f"({_STYLE.pattern})|{CONTROLS.pattern}")
+_BEFORE: Final = re.compile(r"\A\n*(?: (?! ))?")
+"""What sets a text apart from the one before it: here, that is not the agent's business."""
 _FENCES: Final = ("```", "~~~")
 
 
@@ -41,7 +43,7 @@ def as_json(value: Any) -> str:
 def duration(seconds: float) -> str:
     """Say how long something took."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{max(1, round(seconds * 1000))} ms"
     if seconds < 60:  # noqa: PLR2004  # a minute
         return f"{seconds:.1f} s"
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
@@ -61,15 +63,23 @@ def _cells(char: str) -> int:
 
 
 def wrap(text: str, width: int) -> Iterator[str]:
-    """Break harmless text into rows, where a terminal would break it."""
+    """Break harmless text into rows of so many columns, between words where it can."""
     for line in text.expandtabs().split("\n"):
-        row, used = 0, 0
+        start = space = used = 0
         for index, char in enumerate(line):
             used += _cells(char)
             if used > width:
-                yield line[row:index]
-                row, used = index, _cells(char)
-        yield line[row:]
+                end = space or index
+                yield line[start:end].rstrip(" ")
+                start, space, used = end, 0, cells(line[end : index + 1])
+            if char == " ":
+                space = index + 1
+        yield line[start:]
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break harmless text into rows, unless it is too long for that to look like anything."""
+    return "\n".join(wrap(text, width)) if len(text) <= MAX_RENDERED else text
 
 
 class Speech:
@@ -89,14 +99,15 @@ class Speech:
             return None
         text = "".join(self._held)
         if not self._begun:
-            text = text.lstrip("\n")
+            text = _BEFORE.sub("", text)
         end = self._end_of_whole(text)
         self._held, self._begun = [text[end:]], bool(text)
         return text[: end - 1] if end else None
 
     def end(self) -> str | None:
         """End the text here, and return its rest, if there is one. The next piece begins a new text."""
-        rest = "".join(self._held).strip("\n")
+        rest = "".join(self._held)
+        rest = (rest if self._begun else _BEFORE.sub("", rest)).rstrip("\n")
         self._held, self._begun = [], False
         return rest or None
 
@@ -108,7 +119,7 @@ class Speech:
             limit -= len(piece)
             if limit <= 0:
                 break
-        return "".join(reversed(pieces)).lstrip("\n")
+        return _BEFORE.sub("", "".join(reversed(pieces)))
 
 
 def lines_end(text: str) -> int:
@@ -130,7 +141,7 @@ def blocks_end(text: str) -> int:
             fence = mark
         elif not line.strip():
             end = position
-    return whole if whole - end > MAX_MARKDOWN else end
+    return whole if whole - end > MAX_RENDERED else end
 
 
 def markdown_renderer(*, color: bool) -> Callable[[str, int], str] | None:
@@ -142,7 +153,7 @@ def markdown_renderer(*, color: bool) -> Callable[[str, int], str] | None:
         return None
 
     def render(text: str, width: int) -> str:
-        if len(text) > MAX_MARKDOWN:
+        if len(text) > MAX_RENDERED:
             return text
         page = io.StringIO()
         console = Console(file=page, width=width, force_terminal=True, color_system="standard" if color else None)

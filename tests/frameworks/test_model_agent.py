@@ -288,7 +288,8 @@ async def test_a_failure_is_forgotten_and_the_next_request_goes_well(agent: Mode
 @pytest.fixture
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (*KEYS, *ADDRESSES.values(), "GEMINI_API_KEY"):
-        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(variable, "")  # so that it is put back even where it was not set
+        monkeypatch.delenv(variable)
     model_agent._agent.cache_clear()
 
 
