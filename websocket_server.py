@@ -51,7 +51,11 @@ RESERVED_DESCRIPTORS = 64
 
 
 class AgentServer:
-    """Listens, and serves each of these agents by its name. ``async with`` starts it and shuts it down."""
+    """Listens, and serves each of these agents by its name. ``async with`` starts it and shuts it down.
+
+    Raises:
+        SettingsError: if the TLS files are none.
+    """
 
     def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
         self.manager = SessionManager(settings, agents)
@@ -59,13 +63,14 @@ class AgentServer:
         self._gatekeeper = Gatekeeper(settings, self.manager)
         self._sockets: set[AgentConnection] = set()
         self._server: Server | None = None
+        self._tls = _tls(settings)
         self._ids = itertools.count(1)
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            OSError: if the address cannot be listened on, or the TLS files cannot be read.
+            OSError: if the address cannot be listened on.
         """
         settings = self._settings
         self._server = await serve(
@@ -77,7 +82,7 @@ class AgentServer:
             create_connection=functools.partial(  # type: ignore[arg-type]
                 AgentConnection, batch=Batch(), sockets=self._sockets, write_deadline=settings.write_deadline
             ),
-            ssl=_tls(settings),
+            ssl=self._tls,
             server_header=None,
             compression="deflate" if settings.compression else None,
             open_timeout=settings.handshake_timeout,
@@ -145,22 +150,21 @@ def main() -> int:
     _read_env_file(Path.cwd() / ".env")
     try:
         settings = load_settings(sys.argv[1:], os.environ)
-        agents = load_agents(settings.agent)
+        logs.configure(settings.log_level)
+        settings = _fit_to_descriptors(settings)
+        server = AgentServer(settings, load_agents(settings.agent))
     except (SettingsError, AgentNotLoadable) as exc:
         print(f"websocket_server.py: {exc}", file=sys.stderr)
         return 2
-    logs.configure(settings.log_level)
-    settings = _fit_to_descriptors(settings)
-    return asyncio.run(_run(settings, agents))
+    return asyncio.run(_run(settings, server))
 
 
-async def _run(settings: Settings, agents: Mapping[str, AgentFactory]) -> int:
+async def _run(settings: Settings, server: AgentServer) -> int:
     threads = ThreadPoolExecutor(settings.max_threads, THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
     asyncio.get_running_loop().set_exception_handler(logs.LoopErrors())
     told = asyncio.Event()
     _on_signal(told.set)
-    server = AgentServer(settings, agents)
     try:
         await server.start()
     except OSError as exc:
@@ -236,7 +240,10 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_cert is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as exc:
+        raise SettingsError(f"--tls-cert and --tls-key: no certificate and its key ({exc.strerror or exc})") from exc
     return context
 
 

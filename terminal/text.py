@@ -13,7 +13,7 @@ DIM: Final = "2"
 BOLD: Final = "1"
 RED: Final = "31"
 
-MAX_RENDERED: Final = 20_000
+MAX_RENDERED: Final = 10_000
 """Characters of the longest text that is rendered or wrapped: a longer one would hold up the conversation."""
 
 _STYLE: Final = re.compile(r"\x1b\[[\d;]*m")
@@ -147,18 +147,23 @@ def blocks_end(text: str) -> int:
 def markdown_renderer(*, color: bool) -> Callable[[str, int], str] | None:
     """Return what renders Markdown in so many columns; none where ``rich`` is not installed."""
     try:
+        from markdown_it import MarkdownIt  # noqa: PLC0415  # rich needs it
         from rich.console import Console  # noqa: PLC0415  # optional
         from rich.markdown import Markdown  # noqa: PLC0415  # optional
     except ImportError:
         return None
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 
     def render(text: str, width: int) -> str:
         if len(text) > MAX_RENDERED:
             return text
         page = io.StringIO()
         console = Console(file=page, width=width, force_terminal=True, color_system="standard" if color else None)
-        # A link shows where it leads, rather than being one.
-        console.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
+        # A link shows where it leads, rather than being one; and HTML is text, where rich would leave it out.
+        markdown = Markdown(text, code_theme="ansi_dark", hyperlinks=False)
+        markdown.parsed = parser.parse(text)
+        console.print(markdown)
         # Markdown has names for characters, those included that turn a line.
         rendered = _RENDERED.sub(lambda found: found[1] or "", page.getvalue()).rstrip("\n")
         return f"{rendered}\n" if text.endswith("\n") else rendered
