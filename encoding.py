@@ -60,23 +60,21 @@ class OutputEncoder:
             raise TypeError(f"an output is a str, not {type(text).__name__}")
         if not self._held:
             try:
-                return self._frames(text, to_json(text))
+                encoded = to_json(text)
             except PydanticSerializationError:
                 pass  # there are surrogates
+            else:
+                if len(encoded) <= OUTPUT_LIMIT:
+                    return (self._head + encoded + b"}}",)
         text = self._held + text
         cut = len(text) - ("\ud800" <= text[-1:] <= "\udbff")
         text, self._held = clean(text[:cut]), text[cut:]
-        return self._frames(text, to_json(text)) if text else ()
+        return tuple(self._head + to_json(part) + b"}}" for part in _split(text))
 
     def end(self) -> tuple[bytes, ...]:
         """Return the frame of what is still held, if anything is."""
         held, self._held = self._held, ""
         return self.encode(clean(held)) if held else ()
-
-    def _frames(self, text: str, encoded: bytes) -> tuple[bytes, ...]:
-        if len(encoded) <= OUTPUT_LIMIT:
-            return (self._head + encoded + b"}}",)
-        return tuple(self._head + to_json(part) + b"}}" for part in _split(text))
 
 
 def _split(text: str) -> list[str]:

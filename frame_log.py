@@ -7,7 +7,7 @@ from typing import Protocol
 from encoding import numbered
 from protocol import TaskSnapshot
 
-BURST = 64 * 1024
+BURST = 32 * 1024
 """Bytes after which whoever appends gives way to the event loop, and waits while its reader lags by more than this."""
 
 ENDED_SIZE = 256 * 1024

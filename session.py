@@ -153,6 +153,7 @@ class Session:
         await self._close_agent()
         if farewell is not None:
             self.say(farewell)
+        self.client = None
         self._log.detach()
         self._log.clear()
 
@@ -221,7 +222,7 @@ class SessionManager:
             self._opening -= 1
         session = Session(agent, self, resumable=bool(login.resumable))
         self.sessions[session.id] = session
-        logger.info("session %s opened", session.id)
+        logger.debug("session %s opened", session.id)
         return session, LoginResponse(
             session_id=session.id, resumable=login.resumable or None, resume_token=session.resume_token
         )
@@ -271,7 +272,7 @@ class SessionManager:
         if self.sessions.pop(session.id, None) is not None:
             self.budget.detached.pop(session.id, None)
             await session.end(farewell)
-            logger.info("session %s ended", session.id)
+            logger.debug("session %s ended", session.id)
 
     def expire(self, session: Session) -> None:
         """End a session that nobody came back to."""

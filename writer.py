@@ -3,7 +3,7 @@
 import asyncio
 
 from websockets.asyncio.server import ServerConnection
-from websockets.protocol import State
+from websockets.protocol import OPEN
 
 from frame_log import BURST
 
@@ -45,17 +45,19 @@ class FrameWriter:
 
     def write(self, frame: bytes) -> None:
         """Take a frame; never waits. A connection that is closing drops it."""
-        self._frames.append(frame)
-        self.lag += len(frame)
-        if not self._gathering and not self._connection.paused:
+        if self._gathering or self._connection.paused:
+            self._frames.append(frame)
+            self.lag += len(frame)
+        else:
             self._gathering = True
             self._batch.add(self)
-            self.flush()
+            self._send([frame])
 
     def end_iteration(self) -> None:
         """Write what was gathered."""
         self._gathering = False
-        self.flush()
+        if self._frames:
+            self.flush()
 
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
@@ -96,7 +98,7 @@ class FrameWriter:
 
     def _send(self, frames: list[bytes]) -> None:
         protocol = self._connection.protocol
-        if protocol.state is not State.OPEN:
+        if protocol.state is not OPEN:
             return
         if not protocol.extensions:
             self._connection.transport.write(b"".join([_head(len(frame)) + frame for frame in frames]))
