@@ -35,7 +35,9 @@ async def contained(awaitable: Awaitable[T]) -> T:
 
 async def outcome(task: asyncio.Task[Any], seconds: float) -> BaseException | None:
     """Wait so long at most; return what the task ended with, if not well. One that takes longer is cancelled."""
-    await asyncio.wait([task], timeout=seconds)
+    await asyncio.sleep(0)  # most are done by then, and a wait costs more than they do
+    if not task.done():
+        await asyncio.wait([task], timeout=seconds)
     if not task.done():
         task.cancel()
         return TimeoutError(f"it took longer than {seconds:g} s")
@@ -50,8 +52,8 @@ def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
 class AgentTask:
     """Runs ``agent.run`` as an asyncio task of its own, and says its one terminal frame when that has ended.
 
-    The end is looked at from outside, in a done callback: a task that is cancelled before its first step never
-    enters its own body, and could not say anything there.
+    Every end but an answer is looked at from outside, in a done callback: a task that is cancelled before its first
+    step never enters its own body, and could not say anything there.
     """
 
     def __init__(self, agent: Agent, message: str, log: FrameLog, *, on_end: Callable[["AgentTask"], None]) -> None:
@@ -107,41 +109,42 @@ class AgentTask:
             snapshot.code, snapshot.message, snapshot.error_id = verdict.code, verdict.message, verdict.error_id
         return snapshot
 
-    async def _run(self) -> AgentResponse:
+    async def _run(self) -> None:
         with about(f"task={self.id}"):
             logger.debug("started")
             answer = await contained(self._agent.run(self._message, self.turn))
         if isinstance(answer, str):
-            return AgentResponse(response=answer)
-        if isinstance(answer, AgentResponse):
-            return answer
-        raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
+            answer = AgentResponse(response=answer)
+        elif not isinstance(answer, AgentResponse):
+            raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
+        if self._stopped_for is None:
+            self._end(self._answered(answer))  # here, and not in the callback, which comes an iteration later
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
-        if self._stopped_for is not None or self._task.done():
+        if self._stopped_for is not None or self.over.done() or self._task.done():
             return  # one terminal frame serves every cancel
         self._stopped_for = reason
         self._clear_timer()
         self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
         self._task.cancel()
 
-    def _done(self, task: asyncio.Task[AgentResponse]) -> None:
+    def _done(self, task: asyncio.Task[None]) -> None:
         error_id = self._log_failure(task)
         if self.abandoned:
             logger.warning("task %s, which was abandoned, has ended", self.id)
             self._on_end(self)
-        else:
-            self._end(self._verdict(task, error_id))
+        elif not self.over.done():
+            self._end(self._not_answered(task, error_id))
 
-    def _verdict(self, task: asyncio.Task[AgentResponse], error_id: str | None) -> Verdict:
+    def _not_answered(self, task: asyncio.Task[None], error_id: str | None) -> Verdict:
         if self._stopped_for == "cancel":
             return TaskCancelled(task_id=self.id)
         if self._stopped_for is not None:
             return ErrorFrame(message="The agent took too long.", code=self._stopped_for, task_id=self.id)
-        if error_id is not None:
-            text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
-            return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
-        answer = task.result()
+        text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
+        return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
+
+    def _answered(self, answer: AgentResponse) -> Verdict:
         usage = jsonable(answer.usage)
         return AgentResponseFrame(
             task_id=self.id,
@@ -149,7 +152,7 @@ class AgentTask:
             usage=usage if isinstance(usage, dict) else None,
         )
 
-    def _log_failure(self, task: asyncio.Task[AgentResponse]) -> str | None:
+    def _log_failure(self, task: asyncio.Task[None]) -> str | None:
         """Log what an agent raised; return the id under which the log has it."""
         failure = failure_of(task)
         if failure is None or (task.cancelled() and self._stopped_for is not None):

@@ -13,6 +13,8 @@ UTF8_CONTINUATION = range(0x80, 0xC0)
 
 def clean(text: str) -> str:
     """Join surrogates that make a pair, and replace those that stand alone: the wire is UTF-8, which has none."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -24,6 +24,9 @@ class Writer(Protocol):
     def write(self, frame: bytes) -> None:
         """Take a frame; never waits."""
 
+    def gather(self, frame: bytes) -> None:
+        """Take a frame that others will follow at once; never waits."""
+
     async def drained(self) -> None:
         """Wait until the reader lags by less than ``BURST``, or is gone."""
 
@@ -64,14 +67,18 @@ class FrameLog:
         self._writer: Writer | None = None
         self._burst = 0
 
-    def append(self, frame: bytes) -> None:
+    def append(self, frame: bytes, *, more_follows: bool = False) -> None:
         """Say a frame. Never waits: an agent calls ``breathe`` before it where ``crowded`` is true."""
         if self.keeps:
             self.last_seq += 1
             frame = numbered(frame, self.last_seq)
             self._keep(frame)
         self._burst += len(frame)
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        if more_follows:
+            self._writer.gather(frame)
+        else:
             self._writer.write(frame)
 
     @property

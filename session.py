@@ -87,7 +87,9 @@ class Session:
         if task_id is None:
             self._manager.admit(self, request)
             task_id = self._start(request)
-        self.say(AgentRequestReceived(task_id=task_id, request_id=request.request_id))
+        confirmation = AgentRequestReceived(task_id=task_id, request_id=request.request_id)
+        # The task's first step comes right behind, and mostly has something to say.
+        self._log.append(encode(confirmation), more_follows=True)
 
     def cancel(self, request: CancelRequest) -> None:
         """Stop a task.

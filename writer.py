@@ -1,17 +1,21 @@
 """The one writer of a connection: many frames, few writes."""
 
 import asyncio
+import time
 
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import OPEN
 
 from frame_log import BURST
 
+ON_ITS_HEELS = 50e-6
+"""Seconds after a write within which the next frame is one of many: a loop's iteration takes about as long."""
+
 SHORT_HEADS = [bytes((0x81, length)) for length in range(126)]
 
 
 class Batch:
-    """The writers of all connections that have written in this iteration of the loop; flushed together at its end."""
+    """The writers of all connections that have gathered frames; flushed together when the loop's iteration ends."""
 
     def __init__(self) -> None:
         self._writers: list[FrameWriter] = []
@@ -25,39 +29,37 @@ class Batch:
     def _flush(self) -> None:
         writers, self._writers = self._writers, []
         for writer in writers:
-            writer.end_iteration()
+            writer.flush()
 
 
 class FrameWriter:
-    """Writes the first frame of a loop iteration at once and gathers those that follow into one write at its end.
+    """Writes a frame at once, and gathers those that follow on its heels into one write at the iteration's end.
 
     A system call for each frame would cost more than everything else that is done for it; gathering the first one
-    too would delay a lone frame by an iteration.
+    too would delay a lone frame, and cost the loop an iteration for each.
     """
 
     def __init__(self, connection: ServerConnection, batch: Batch) -> None:
         self.lag = 0
         """Bytes that were written here and that the socket has not taken yet."""
         self._connection, self._batch = connection, batch
-        self._gathering = False
+        self._wrote = 0.0
         self._frames: list[bytes] = []
         self._waiters: list[asyncio.Future[None]] = []
 
     def write(self, frame: bytes) -> None:
         """Take a frame; never waits. A connection that is closing drops it."""
-        if self._gathering or self._connection.paused:
-            self._frames.append(frame)
-            self.lag += len(frame)
+        if self._frames or self._connection.paused or time.perf_counter() - self._wrote < ON_ITS_HEELS:
+            self.gather(frame)
         else:
-            self._gathering = True
-            self._batch.add(self)
             self._send([frame])
 
-    def end_iteration(self) -> None:
-        """Write what was gathered."""
-        self._gathering = False
-        if self._frames:
-            self.flush()
+    def gather(self, frame: bytes) -> None:
+        """Take a frame that others will follow at once; never waits."""
+        if not self._frames and not self._connection.paused:
+            self._batch.add(self)
+        self._frames.append(frame)
+        self.lag += len(frame)
 
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
@@ -100,6 +102,7 @@ class FrameWriter:
         protocol = self._connection.protocol
         if protocol.state is not OPEN:
             return
+        self._wrote = time.perf_counter()
         if not protocol.extensions:
             self._connection.transport.write(b"".join([_head(len(frame)) + frame for frame in frames]))
             return

@@ -32,8 +32,8 @@ class LangGraphAgent:
         self._state: dict[str, Any] = {}
         self._graph = graph.with_config({"callbacks": [_HeedCancel()]})
         self._options = options
-        if isclass(graph.context_schema):
-            options.setdefault("context", _default_context(graph.context_schema))
+        if isclass(graph.context_schema) and "context" not in options:
+            options["context"] = _default_context(graph.context_schema)
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, unless the graph catches it."""

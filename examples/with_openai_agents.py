@@ -10,13 +10,11 @@ import os
 from agents import Agent, function_tool
 
 
-@function_tool
 async def weather(city: str) -> str:
     """Tell the weather of a city."""
     return f"{city}: 7 degrees, light rain"
 
 
-@function_tool(needs_approval=True)
 async def book_flight(city: str) -> str:
     """Book a flight to a city. The person is asked first."""
     return f"A seat to {city} is booked."
@@ -26,5 +24,5 @@ agent = Agent(
     name="Travel",
     model=os.environ.get("OPENAI_MODEL", "gpt-5-mini"),
     instructions="You help with travelling. Be brief.",
-    tools=[weather, book_flight],
+    tools=[function_tool(weather), function_tool(book_flight, needs_approval=True)],
 )

@@ -90,7 +90,7 @@ async def leaks(run: Run) -> None:
         await _cycles(run, server.port, count)
         await nothing_left(run, server, before)
         grown = (server.memory - before.memory) / MEGABYTE
-        limit = run.size(5, 30)  # it takes some thousand cycles until it grows no more
+        limit = run.size(10, 30)  # it takes some thousand cycles until it grows no more
         run.goal(f"memory after {count} cycles, in MB more", round(grown, 1), goal=f"<= {limit}", met=grown <= limit)
         run.none("tracebacks in the log", server.log.count("Traceback"))
 

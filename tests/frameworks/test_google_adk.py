@@ -1,0 +1,78 @@
+"""What only Google ADK has."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from adapters.frameworks import adapt
+from tests.frameworks.model_server import ModelServer
+from tests.frameworks.recorder import Recorder
+
+pytest.importorskip("google.adk")
+
+from google.adk.agents import LlmAgent
+from google.adk.apps import App
+from google.adk.events import RequestInput
+from google.adk.models import Gemini
+from google.adk.tools import ToolContext
+from google.adk.workflow import START, Workflow
+
+from tests.frameworks.builds.google_adk import build
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "none")
+
+
+async def park(city: str, tool_context: ToolContext) -> str:
+    """Note the city, then wait."""
+    tool_context.state["cities"] = [*tool_context.state.get("cities", []), city]
+    if city == "Bodo":
+        await asyncio.get_running_loop().create_future()
+    return ",".join(tool_context.state["cities"])
+
+
+async def test_state_is_kept_but_not_of_a_cancelled_turn(models: ModelServer) -> None:
+    agent = adapt(build(models.url, [park], []))
+    await agent.run("park(Oslo) then say", Recorder())
+    turn = Recorder()
+    cancelled = asyncio.create_task(agent.run("park(Oslo) then park(Bodo)", turn))
+    while len(turn.calls) < 2:  # noqa: ASYNC110  # the tool has no word to say
+        await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    turn = Recorder()
+    await agent.run("park(Bergen) then say", turn)
+    assert turn.results[0].tool_output == "Oslo,Bergen"
+
+
+async def test_an_app_is_served_with_its_root_agent(models: ModelServer) -> None:
+    answer: Any = await adapt(App(name="travel", root_agent=build(models.url, [], []))).run("hello", Recorder())
+    assert answer.response == "Heard: [hello]"
+
+
+async def test_a_transfer_is_told_as_a_tool_and_the_next_turn_goes_to_who_took_over(models: ModelServer) -> None:
+    model = Gemini(model="gemini-scripted", base_url=models.url)
+    expert = LlmAgent(name="expert", model=model, description="the expert")
+    agent: Any = adapt(LlmAgent(name="front", model=model, sub_agents=[expert]))
+    turn = Recorder()
+    await agent.run("transfer_to_agent(agent_name=expert) then say", turn)
+    assert [call.tool_kwargs for call in turn.calls] == [{"agent_name": "expert"}]
+    assert await agent.run("again", Recorder())
+    assert agent.memory.snapshot()[-1].author == "expert"
+
+
+async def test_a_workflow_asks_the_person_and_answers_with_its_output() -> None:
+    async def ask(node_input: Any) -> Any:
+        yield RequestInput(message=f"What about {node_input}?")
+
+    async def tell(node_input: str) -> str:
+        return f"{node_input}!"
+
+    turn = Recorder("fine")
+    answer: Any = await adapt(Workflow(name="survey", edges=[(START, ask, tell)])).run("the weather", turn)
+    assert len(turn.questions) == 1
+    assert "What about" in turn.questions[0].prompt
+    assert answer.response == "fine!"

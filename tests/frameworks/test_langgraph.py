@@ -1,0 +1,143 @@
+"""What only LangGraph has."""
+
+import asyncio
+import operator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import pytest
+
+from adapters.frameworks import UnsupportedAgent, adapt
+from protocol import AgentOutput
+from tests.frameworks.model_server import ModelServer
+from tests.frameworks.recorder import Recorder
+
+pytest.importorskip("langchain")
+
+from langchain_core.messages import AIMessage, RemoveMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
+
+from tests.frameworks.builds.langgraph import build
+
+
+def graph(state: type[Any], *nodes: Any, context: Any = None) -> Any:
+    """A graph of nodes one after the other, not compiled yet."""
+    builder = StateGraph(state, context_schema=context)
+    builder.add_sequence(nodes)
+    builder.add_edge(START, nodes[0].__name__)
+    return builder
+
+
+async def answer(agent: Any, message: str, turn: Recorder | None = None) -> str:
+    return str((await agent.run(message, turn or Recorder())).response)
+
+
+async def test_a_question_in_a_node_is_asked_of_the_person() -> None:
+    async def colour(_: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"you like {interrupt('Which colour?')}")]}
+
+    agent, turn = adapt(graph(MessagesState, colour)), Recorder("blue", "red")
+    assert await answer(agent, "ask me", turn) == "you like blue"
+    assert [(question.kind, question.prompt) for question in turn.questions] == [("text", "Which colour?")]
+    assert await answer(agent, "ask me", turn) == "you like red"
+
+
+async def test_a_question_in_a_tool_does_not_tell_of_the_tool_twice(models: ModelServer) -> None:
+    async def choose(city: str) -> str:
+        """Let the person choose."""
+        return f"{city} in {interrupt({'question': 'Which month?'})}"
+
+    turn = Recorder("May")
+    await answer(adapt(build(models.url, [choose], [])), "choose(Oslo) then say", turn)
+    assert len(turn.calls) == 1
+    assert [result.tool_output for result in turn.results] == ["Oslo in May"]
+    assert turn.questions[0].prompt == '{"question":"Which month?"}'
+
+
+async def test_what_else_a_graph_remembers_is_kept_but_not_of_a_cancelled_turn() -> None:
+    class Counted(MessagesState):
+        seen: Annotated[list[str], operator.add]
+
+    async def count(state: Counted) -> dict[str, Any]:
+        text = str(state["messages"][-1].text)
+        return {"seen": [text], "messages": [AIMessage(",".join([*state.get("seen", []), text]))]}
+
+    agent = adapt(graph(Counted, count))
+    assert await answer(agent, "a") == "a"
+    turn = Recorder(keep_waiting=AgentOutput)
+    cancelled = asyncio.create_task(answer(agent, "b", turn))
+    await turn.waiting.wait()
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    assert await answer(agent, "c") == "a,c"
+
+
+async def test_a_graph_that_removes_messages_of_the_past_adds_only_its_new_ones() -> None:
+    async def forget(state: MessagesState) -> dict[str, Any]:
+        texts = [message.text for message in state["messages"]]
+        return {"messages": [*(RemoveMessage(str(m.id)) for m in state["messages"][:-1]), AIMessage(f"{texts}")]}
+
+    agent = adapt(graph(MessagesState, forget))
+    await answer(agent, "a")
+    await answer(agent, "b")
+    assert await answer(agent, "c") == str(["a", "['a']", "b", "['a', \"['a']\", 'b']", "c"])
+
+
+async def test_a_graph_within_a_graph_tells_each_thing_once_and_at_once(models: ModelServer) -> None:
+    async def weather(city: str) -> str:
+        """Tell the weather."""
+        return city
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("inner", build(models.url, [weather], []))
+    builder.add_edge(START, "inner")
+    agent, turn = adapt(builder.compile()), Recorder()
+    await answer(agent, "weather(Oslo) then say")
+    await answer(agent, "weather(Bergen) then say", turn)
+    assert [call.tool_kwargs for call in turn.calls] == [{"city": "Bergen"}]
+    assert [result.tool_output for result in turn.results] == ["Bergen"]
+    assert turn.text == ["Heard:", " [weather(Oslo) then say]", " [weather(Bergen) then say]"]
+
+
+async def test_the_users_own_checkpointer_gets_nothing() -> None:
+    async def echo(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(str(state["messages"][-1].text))]}
+
+    saver = InMemorySaver()
+    await answer(adapt(graph(MessagesState, echo).compile(checkpointer=saver)), "hello")
+    assert [saved async for saved in saver.alist(None)] == []
+
+
+async def test_a_context_of_defaults_is_made_and_any_other_must_be_given() -> None:
+    @dataclass
+    class Easy:
+        tone: str = field(default="kind")
+
+    @dataclass
+    class Hard:
+        tone: str
+
+    async def speak(_: MessagesState, runtime: Any) -> dict[str, Any]:
+        return {"messages": [AIMessage(runtime.context.tone)]}
+
+    assert await answer(adapt(graph(MessagesState, speak, context=Easy)), "hello") == "kind"
+    assert await answer(adapt(graph(MessagesState, speak, context=Hard), context=Hard("stern")), "hello") == "stern"
+    with pytest.raises(UnsupportedAgent, match=r"needs a context: .*context=Hard\(\.\.\.\)"):
+        adapt(graph(MessagesState, speak, context=Hard))
+
+
+def test_graphs_without_messages_and_with_break_points_are_refused() -> None:
+    @entrypoint()
+    async def workflow(text: str) -> str:
+        return text
+
+    async def echo(state: MessagesState) -> MessagesState:
+        return state
+
+    with pytest.raises(UnsupportedAgent, match='has no "messages"'):
+        adapt(workflow)
+    with pytest.raises(UnsupportedAgent, match=r"use interrupt\(\)"):
+        adapt(graph(MessagesState, echo).compile(interrupt_before=["echo"]))

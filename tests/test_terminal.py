@@ -1,0 +1,636 @@
+"""The conversation at a terminal, as a person sees it: the real program in a pseudo-terminal, and in a pipe."""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+import termios
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_contract import Turn
+from agent_loader import load_agents
+from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
+from settings import Settings
+from tests.person import COMMAND, CTRL_A, CTRL_C, CTRL_K, CTRL_U, LEFT, UP, Person, at_terminal
+from tests.scripted_server import listening
+from tests.support import PATIENCE, Scripted, serving
+from websocket_server import AgentServer
+
+OPTIONAL = ("prompt_toolkit", "rich")
+ESCAPE = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
+
+
+@pytest.fixture(params=["without", "with"])
+def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """What the program runs in: without and with the packages that it can use."""
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    if request.param == "without":
+        for name in OPTIONAL:
+            (absent / f"{name}.py").write_text("raise ImportError")
+    elif not all(importlib.util.find_spec(name) for name in OPTIONAL):
+        pytest.skip("needs requirements-terminal.txt")
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "PYTHONPATH": str(absent),
+        "TERM": "xterm",
+        "LANG": "C.UTF-8",
+        "PROMPT_TOOLKIT_NO_CPR": "1",  # the terminal of these tests answers no questions
+    }
+
+
+@contextlib.asynccontextmanager
+async def talking(
+    agent: Scripted, environment: dict[str, str], *arguments: str, **settings: Any
+) -> AsyncIterator[Person]:
+    async with (
+        serving(lambda: agent, **settings) as server,
+        at_terminal(f"ws://127.0.0.1:{server.port}", *arguments, environment=environment) as person,
+    ):
+        await person.sees("Connected.", "\n>")
+        yield person
+
+
+def approving(_: str, turn: Turn) -> Any:
+    kwargs = {"table": "notes", "rows": 3}
+    return answering(InputRequired(prompt="Delete?", kind="approval", tool_name="delete", tool_kwargs=kwargs), turn)
+
+
+async def answering(question: InputRequired, turn: Turn) -> str:
+    return f"got {json.dumps(await turn.ask(question))}"
+
+
+# ---- A conversation --------------------------------------------------------------------------------------------------
+
+
+async def test_the_agent_that_ships_is_asked_and_answers(environment: dict[str, str]) -> None:
+    settings = Settings(host="127.0.0.1", port=0, shutdown_grace=0)
+    async with (
+        AgentServer(settings, load_agents(["test:create_agent"])) as server,
+        at_terminal(f"ws://127.0.0.1:{server.port}", environment=environment) as person,
+    ):
+        await person.sees("\n>")
+        person.enter("What time is it in Tokyo and in Paris?")
+        await person.sees("in Paris (C", '→ current_time(place="Tokyo")', "← current_time · ")
+        await person.no_longer_sees("current_time · 0 s")
+        person.enter("Remember: the deploy is on Friday")
+        await person.sees("I will remember")
+        person.enter("delete all my notes")
+        await person.sees("? Shall I delete your note?", "y · n [reason] · e to edit the arguments")
+        person.enter("y")
+        await person.sees("I have deleted your note.")
+        await person.no_longer_sees("waits for you")
+        person.enter("count down from 30")
+        await person.sees("30… 29…")
+        person.type(CTRL_C)
+        await person.sees("Stopped.")
+        assert await person.leaves() == 0
+    assert person.display.text.count("> What time is it in Tokyo and in Paris?") == 1
+    assert person.display.text.count("in Paris (C") == 2  # what the tool said, and what the agent said
+
+
+async def test_text_is_shown_as_it_comes_and_in_the_end_stands_there_once(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def talk(_: str, turn: Turn) -> str:
+        await turn.emit(AgentOutput(output="one "))
+        await turn.emit(AgentOutput(output="two "))
+        await agent.run("park", turn)
+        await turn.emit(AgentOutput(output="three"))
+        return "one two three"
+
+    agent.scripts["talk"] = talk
+    async with talking(agent, environment) as person:
+        person.enter("talk")
+        await person.sees("\none two")
+        agent.gate.set()
+        await person.sees("\none two three")
+        await person.no_longer_sees("working")
+        assert await person.leaves() == 0
+        assert person.display.text.count("one two") == 1
+
+
+async def test_an_answer_that_was_not_streamed_follows_what_was(environment: dict[str, str]) -> None:
+    async def talk(_: str, turn: Turn) -> str:
+        await turn.emit(AgentOutput(output="Let me see."))
+        return "It is noon."
+
+    async with talking(Scripted(talk=talk), environment) as person:
+        person.enter("talk")
+        await person.sees("\nLet me see.\nIt is noon.")
+
+
+async def test_tools_stand_apart_in_dim_lines_with_their_time_and_errors_in_red(environment: dict[str, str]) -> None:
+    async def tool(_: str, turn: Turn) -> str:
+        await turn.emit(ToolCall(tool_name="look", tool_kwargs={"where": "left"}, tool_call_id="1"))
+        await turn.emit(ToolCall(tool_name="look", tool_kwargs={"where": "right"}, tool_call_id="2"))
+        await turn.emit(ToolResult(tool_output={"seen": 1}, tool_call_id="2"))
+        await turn.emit(ToolResult(tool_output="too dark", tool_call_id="1", is_error=True))
+        return "done"
+
+    async with talking(Scripted(tool=tool), environment) as person:
+        person.enter("tool")
+        await person.sees('→ look(where="left")', '→ look(where="right")', "too dark", "\ndone")
+        assert re.search(r'← look · \d+ ms · \{"seen": 1\}\n✗ look · \d+ ms · too dark\ndone', person.display.text)
+        assert person.display.styles("→ look(where") == {"2"}
+        assert person.display.styles("✗ look") == {"31"}
+        assert person.display.styles("done") == {""}
+
+
+async def test_a_spinner_turns_while_nothing_comes(environment: dict[str, str]) -> None:
+    agent = Scripted()
+    async with talking(agent, environment) as person:
+        person.enter("park")
+        await person.sees("⠋ working")
+        await person.sees("⠹ working")
+        agent.gate.set()
+        await person.sees("\nreleased")
+        await person.no_longer_sees("working")
+
+
+async def test_an_error_is_a_line_with_the_id_of_its_details(environment: dict[str, str]) -> None:
+    async def fail(_: str, _turn: Turn) -> str:
+        raise ValueError
+
+    async with talking(Scripted(fail=fail), environment) as person:
+        person.enter("fail")
+        await person.sees("error: ", "(agent_failed), error id ")
+        person.enter("still here")
+        await person.sees("\nstill here")
+
+
+# ---- Several at once, and stopping -----------------------------------------------------------------------------------
+
+
+async def test_several_run_at_once_and_their_lines_are_told_apart(environment: dict[str, str]) -> None:
+    agent = Scripted()
+    async with talking(agent, environment) as person:
+        person.enter("park here")
+        await agent.parked.wait()
+        person.enter("say hello")
+        await person.sees("\n[2] hello\n[2] say hello")
+        person.enter("park there")
+        await person.sees("[1] ", "[3] ", "\n[3] > park there")
+        person.enter("/tasks")
+        await person.sees("\n[1] park here · working · ", "\n[3] park there · working · ")
+        person.enter("/cancel 1")
+        await person.sees("\n[1] Stopped.")
+        await agent.cancelled.wait()
+        agent.gate.set()
+        await person.sees("\nreleased")
+        person.enter("/tasks")
+        await person.sees("Nothing is running.")
+
+
+async def test_ctrl_c_stops_the_newest_task_and_then_says_how_to_leave(environment: dict[str, str]) -> None:
+    agent, gate, asked = Scripted(), asyncio.Event(), asyncio.Event()
+
+    async def stubborn(_: str, _turn: Turn) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            asked.set()
+            await gate.wait()
+        return ""
+
+    agent.scripts["stubborn"] = stubborn
+    async with talking(agent, environment) as person:
+        person.enter("stubborn")
+        await person.sees("working")
+        person.type(CTRL_C)
+        await asked.wait()
+        await person.sees("stopping")
+        assert "Stopped." not in person.display.text
+        person.type(CTRL_C)
+        await person.sees("It is stopping; Ctrl-D leaves.")
+        gate.set()
+        await person.sees("\nStopped.")
+        person.type(CTRL_C)
+        await person.sees("Nothing is running; Ctrl-D leaves.")
+        person.enter("park")
+        await agent.parked.wait()
+        person.enter("/cancel 7")
+        await person.sees("There is no such task")
+        person.enter("/cancel")
+        await agent.cancelled.wait()
+        assert await person.leaves() == 0
+
+
+@pytest.mark.parametrize("farewell", ["\x04", "/quit\r"])
+async def test_leaving_stops_what_runs_and_gives_the_terminal_back(environment: dict[str, str], farewell: str) -> None:
+    agent = Scripted()
+    async with talking(agent, environment) as person:
+        person.enter("park")
+        await agent.parked.wait()
+        person.type(farewell)
+        async with asyncio.timeout(PATIENCE):
+            assert await person.process.wait() == 0
+            await agent.cancelled.wait()
+        assert termios.tcgetattr(person._keyboard)[3] & (termios.ECHO | termios.ICANON)
+
+
+# ---- Questions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "response"),
+    [
+        ("y", {"approved": True}),
+        ("Yes", {"approved": True}),
+        ("n", {"approved": False}),
+        ("n not the notes", {"approved": False, "reason": "not the notes"}),
+    ],
+)
+async def test_an_approval_is_a_yes_or_a_no_with_its_reason(
+    environment: dict[str, str], typed: str, response: dict[str, Any]
+) -> None:
+    async with talking(Scripted(approve=approving), environment) as person:
+        person.enter("approve")
+        await person.sees("? Delete?", 'delete(table="notes", rows=3)', "waits for you", "\n?")
+        person.enter("perhaps")
+        await person.sees("Please answer: y · n [reason] · e")
+        person.enter(typed)
+        await person.sees(f"\ngot {json.dumps(response)}")
+        await person.no_longer_sees("waits for you")
+
+
+async def test_the_arguments_of_an_approval_are_edited_as_json(environment: dict[str, str]) -> None:
+    async with talking(Scripted(approve=approving), environment) as person:
+        person.enter("approve")
+        await person.sees("waits for you")
+        person.enter("e")
+        await person.sees('\n? {"table": "notes", "rows": 3}')
+        person.enter(f"{LEFT}0")
+        await person.sees('\ngot {"approved": true, "tool_kwargs": {"table": "notes", "rows": 30}}')
+
+
+async def test_arguments_that_are_no_json_object_are_edited_again(environment: dict[str, str]) -> None:
+    async with talking(Scripted(approve=approving), environment) as person:
+        person.enter("approve")
+        await person.sees("waits for you")
+        person.enter("e")
+        await person.sees('\n? {"table": "notes", "rows": 3}')
+        person.enter(CTRL_U + '{"rows":')
+        await person.sees("That is not JSON")
+        person.enter(CTRL_U + "[1]")
+        await person.sees("The arguments are one JSON object.")
+        person.enter(CTRL_U)
+        await person.sees("Please answer: y")
+        person.enter("e")
+        await person.watches(lambda text: text.count("Edit the arguments") == 2)
+        person.enter(CTRL_U + '{"rows": 1}')
+        await person.sees('\ngot {"approved": true, "tool_kwargs": {"rows": 1}}')
+
+
+async def test_a_question_is_answered_in_text_and_a_request_goes_past_it(environment: dict[str, str]) -> None:
+    async def ask(_: str, turn: Turn) -> str:
+        return await answering(InputRequired(prompt="Which city?"), turn)
+
+    async with talking(Scripted(ask=ask), environment) as person:
+        person.enter("ask")
+        await person.sees("? Which city?", "? your answer")
+        person.enter("/ask say meanwhile")
+        await person.sees("[2] meanwhile")
+        person.enter("/nowhere, /tmp")  # looks like a command, and is an answer
+        await person.sees('got "/nowhere, /tmp"')
+
+
+async def test_a_value_that_must_be_json_is_read_as_such(environment: dict[str, str]) -> None:
+    async def ask(_: str, turn: Turn) -> str:
+        return await answering(InputRequired(prompt="How many?", response_schema={"type": "integer"}), turn)
+
+    async with talking(Scripted(ask=ask), environment) as person:
+        person.enter("ask")
+        await person.sees("? a JSON value")
+        person.enter("three")
+        await person.sees("That is not JSON")
+        person.enter("3")
+        await person.sees("\ngot 3")
+
+
+async def test_a_line_begun_before_the_question_is_not_its_answer(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def ask(_: str, turn: Turn) -> str:
+        await agent.run("park", turn)
+        return await answering(InputRequired(prompt="Sure?"), turn)
+
+    agent.scripts["ask"] = ask
+    async with talking(agent, environment) as person:
+        person.enter("ask")
+        await agent.parked.wait()
+        person.type("say")
+        await person.sees("\n> say")
+        agent.gate.set()
+        await person.sees("? Sure?")
+        person.enter(" this")
+        await person.sees("[2] say this")
+        await person.sees("\n? your answer\n?")
+        person.enter("quite")
+        await person.sees('got "quite"')
+
+
+async def test_the_end_of_a_task_takes_its_question_away(environment: dict[str, str]) -> None:
+    async with talking(Scripted(approve=approving), environment) as person:
+        person.enter("approve")
+        await person.sees("waits for you")
+        person.type(CTRL_C)
+        await person.sees("Stopped.")
+        await person.no_longer_sees("y · n [reason]")
+        person.enter("y")
+        await person.sees("\ny\n")
+
+
+# ---- Typing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_line_can_be_edited_while_text_comes_above_it(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def talk(_: str, turn: Turn) -> str:
+        await agent.run("park", turn)
+        for number in range(200):
+            await turn.emit(AgentOutput(output=f"line {number}\n\n"))
+            await asyncio.sleep(0)
+        return ""
+
+    agent.scripts["talk"] = talk
+    async with talking(agent, environment) as person:
+        person.enter("talk")
+        await agent.parked.wait()
+        person.type("helo world" + LEFT * 7)
+        await person.sees("> helo world")
+        agent.gate.set()
+        await person.sees("line 199")
+        person.type("l")
+        await person.sees("> hello world")
+        person.enter(CTRL_A + CTRL_K + "say so")
+        await person.sees("> say so\n", "\nso")
+        assert [line for line in person.display.text.split("\n") if line.startswith("line")] == [
+            f"line {number}" for number in range(200)
+        ]
+
+
+async def test_what_was_asked_is_there_the_next_time_and_secrets_and_answers_are_not(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    agent = Scripted(approve=approving)
+    environment["WS_AUTH_TOKEN"] = "tomato"
+    async with talking(agent, environment, auth_token="tomato") as person:
+        person.enter("say first")
+        await person.sees("\nfirst")
+        person.enter("say tomato")
+        await person.sees("\ntomato")
+        person.enter("approve")
+        await person.sees("waits for you")
+        person.enter("n because")
+        await person.sees("got")
+        assert await person.leaves() == 0
+    file = tmp_path / "state" / "agent-client" / "history"
+    assert file.read_text() == "say first\napprove\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    async with talking(agent, environment, auth_token="tomato") as person:
+        person.type(UP)
+        await person.sees("> approve")
+        person.type(UP)
+        await person.sees("> say first")
+        person.enter("")
+        await person.sees("\nfirst")
+
+
+async def test_a_paste_of_several_lines_is_one_message(environment: dict[str, str]) -> None:
+    agent = Scripted()
+    async with talking(agent, environment) as person:
+        person.enter("\x1b[200~say one\ntwo\x1b[201~")
+        await person.sees("\none", "two")
+    assert agent.runs == ["say one\ntwo"]
+
+
+async def test_frames_are_shown_where_they_are_wanted(environment: dict[str, str]) -> None:
+    async with talking(Scripted(), environment) as person:
+        person.enter("/help")
+        await person.sees("/cancel [n]", "/tasks", "/raw", "/quit")
+        person.enter("/nonsense")
+        await person.sees("There is no /nonsense")
+        person.enter("/raw")
+        await person.sees("Frames are shown.")
+        person.enter("say hello")
+        await person.sees('{"event":"agent_request_received"', '{"event":"agent_response"')
+        person.enter("/raw")
+        await person.sees("Frames are shown no longer.")
+        person.enter("say again")
+        await person.sees("\nsay again")
+        assert person.display.text.count('{"event":"agent_response"') == 1
+
+
+# ---- What the terminal is, and what an agent could do to it ----------------------------------------------------------
+
+
+async def test_no_color_means_no_colors_and_all_the_rest(environment: dict[str, str]) -> None:
+    environment["NO_COLOR"] = "1"
+    agent = Scripted()
+    async with talking(agent, environment) as person:
+        person.enter("park **here**")
+        await person.sees("working")
+        agent.gate.set()
+        await person.sees("\nreleased")
+        assert not re.findall(r"\x1b\[(?:[\d;]*;)?(?:2|3\d|4\d|9\d|38|48)m", person.display.raw.replace("\x1b[?", ""))
+
+
+async def test_a_simple_terminal_gets_nothing_but_text(environment: dict[str, str]) -> None:
+    environment["TERM"] = "dumb"
+    async with talking(Scripted(approve=approving), environment) as person:
+        person.enter("say hello")
+        await person.sees("\nhello\nsay hello")
+        person.enter("approve")
+        await person.sees("? Delete?")
+        person.enter("n no")
+        await person.sees('"reason": "no"')
+        assert await person.leaves() == 0
+        assert "\x1b" not in person.display.raw
+
+
+async def in_a_pipe(uri: str, typed: str, environment: dict[str, str]) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, COMMAND, "--uri", uri, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate(typed.encode())
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_in_a_pipe_each_line_is_answered_in_turn_and_there_is_nothing_but_text(
+    environment: dict[str, str],
+) -> None:
+    async def tool(_: str, turn: Turn) -> str:
+        await turn.emit(ToolCall(tool_name="look", tool_kwargs={"where": "left"}))
+        await turn.emit(ToolResult(tool_name="look", tool_output="a wall"))
+        return "A **wall**."
+
+    agent = Scripted(tool=tool, approve=approving)
+    async with asyncio.timeout(PATIENCE), serving(lambda: agent) as server:
+        code, out, err = await in_a_pipe(
+            f"ws://127.0.0.1:{server.port}", "tool\nsay one\n/etc/hosts?\napprove", environment
+        )
+    assert code == 0
+    answers = out.split("\n")
+    assert answers[:4] == ["A **wall**.", "one", "say one", "/etc/hosts?"]
+    assert '"approved": false' in answers[4]
+    assert err.startswith('→ look(where="left")\n← look · ')
+    assert "\x1b" not in out + err
+    assert "working" not in out + err
+
+
+HOSTILE = (
+    "\x1b[2J\x1b]0;title\x07\x1b[31mred\x07 \x9b5m\u202etxt\u2066\u200f\r\x7f\b\tok\n"
+    "<script>alert(1)</script> [link](javascript:alert(1)) &#x1b;[2J &#x202e;turned `\x1b[5m`\n\n"
+)
+
+
+async def hostile(_: str, turn: Turn) -> str:
+    await turn.emit(ToolCall(tool_name=HOSTILE, tool_kwargs={HOSTILE: HOSTILE}))
+    await turn.emit(ToolResult(tool_name=HOSTILE, tool_output=HOSTILE * 1000))
+    await turn.emit(AgentOutput(output=HOSTILE))
+    await turn.emit(AgentOutput(output="x" * 300_000 + "宽" * 1000 + "\n" + "> quote " * 2000 + "\n\n"))
+    await turn.ask(InputRequired(prompt=HOSTILE, kind="approval", tool_name=HOSTILE, tool_kwargs={HOSTILE: HOSTILE}))
+    return f"{HOSTILE}the end"
+
+
+async def test_a_hostile_agent_changes_nothing_but_text(environment: dict[str, str]) -> None:
+    async with talking(Scripted(hostile=hostile), environment) as person:
+        person.enter("hostile")
+        await person.sees("y · n [reason]", "<script>alert(1)</script>", "javascript:alert(1)")
+        person.enter("y")
+        await person.sees("the end")
+        await person.no_longer_sees("waits for you")
+        person.enter("say still here")
+        await person.sees("\nstill here")
+        assert await person.leaves() == 0
+        raw = person.display.raw
+    # What the program itself draws with, and nothing else: no title, no clearing of the screen, no blinking.
+    drawn = set(ESCAPE.findall(raw))
+    assert not {"\x1b[2J", "\x1b[31m", "\x1b[5m"} & drawn
+    rest = ESCAPE.sub("", raw)
+    assert {char for char in rest if not char.isprintable()} <= {"\n", "\r", "\t", "\b"}
+    assert not set("\u202e\u2066\u200f\u061c") & set(raw)
+
+
+# ---- The connection --------------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_connection_is_told_in_one_dim_line_and_nothing_is_lost_or_doubled(
+    environment: dict[str, str],
+) -> None:
+    async with listening() as line, at_terminal(line.uri, environment=environment) as person:
+        wire = await line.wires.get()
+        await wire.expect("login")
+        login = {"session_id": "s", "status": "success", "resumable": True, "resume_token": "secret", "last_seq": 0}
+        await wire.send("login_response", **login)
+        await person.sees("\n>")
+        person.enter("hello")
+        await wire.accept("t1", seq=1)
+        await wire.send("agent_output", task_id="t1", output="one ", seq=2)
+        await person.sees("\none")
+        wire.drop()
+        await person.sees("The connection is lost; reconnecting")
+        wire, _ = await line.resumed(last_seq=2)
+        await person.sees("The connection was lost for ")
+        await wire.send("agent_output", task_id="t1", output="one ", seq=2)
+        await wire.send("agent_response", task_id="t1", response="one two", seq=3)
+        await person.sees("\none two")
+        assert person.display.styles("The connection was lost for") == {"2"}
+        assert "reconnecting" not in person.display.text
+        wire.drop()
+        wire, _ = await line.resumed(last_seq=3)
+        await person.watches(lambda text: text.count("The connection was lost for ") == 2)
+
+
+async def test_a_question_told_again_after_a_gap_is_not_put_again(environment: dict[str, str]) -> None:
+    async with listening() as line, at_terminal(line.uri, environment=environment) as person:
+        wire = await line.wires.get()
+        await wire.expect("login")
+        login = {"session_id": "s", "status": "success", "resumable": True, "resume_token": "secret", "last_seq": 0}
+        await wire.send("login_response", **login)
+        await person.sees("\n>")
+        person.enter("hello")
+        await wire.accept("t1", seq=1)
+        question = {"input_id": "i1", "prompt": "Sure?", "kind": "text"}
+        await wire.send("input_required", task_id="t1", **question, seq=2)
+        await person.sees("? Sure?")
+        wire.drop()
+        task = {"task_id": "t1", "status": "running", "output": "all so far", "pending_inputs": [question]}
+        wire, _ = await line.resumed(lossless=False, last_seq=9, tasks=[task])
+        await person.sees("Some of it was lost on the way. All of it so far:", "all so far")
+        person.enter("quite")
+        assert (await wire.expect("input_response"))["response"] == "quite"
+        await wire.send("agent_response", task_id="t1", response="all so far", seq=10)
+        await person.no_longer_sees("working")
+        assert person.display.text.count("? Sure?") == 1
+
+
+async def test_a_server_that_was_restarted_gives_a_new_session_and_what_is_typed_stays(
+    environment: dict[str, str],
+) -> None:
+    agent = Scripted()
+    async with serving(lambda: agent) as server:
+        port = server.port
+        terminal = at_terminal(f"ws://127.0.0.1:{port}", environment=environment)
+        person = await terminal.__aenter__()
+        await person.sees("Connected.", "\n>")
+        person.type("say hel")
+        await person.sees("> say hel")
+    try:
+        async with serving(lambda: agent, port=port):
+            await person.sees("This is a new one")
+            person.enter("lo")
+            await person.sees("\nhello")
+            assert await person.leaves() == 0
+    finally:
+        await terminal.__aexit__(None, None, None)
+
+
+async def test_a_server_that_is_not_there_or_refuses_is_one_line(environment: dict[str, str]) -> None:
+    async with listening() as line:
+        uri = line.uri
+    async with at_terminal(uri, environment=environment) as person:
+        await person.sees("error: No agent server answers")
+        assert await person.process.wait() == 1
+    async with (
+        serving(auth_token="right") as server,
+        at_terminal(f"ws://127.0.0.1:{server.port}", "--token", "wrong", environment=environment) as person,
+    ):
+        await person.sees("(authentication_failed)")
+        assert await person.process.wait() == 1
+        assert "wrong" not in person.display.text
+
+
+# ---- Copied ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_client_alone_needs_nothing_of_the_terminal(tmp_path: Path) -> None:
+    root = Path(COMMAND).parent
+    for name in ("websocket_client_example.py", "protocol.py"):
+        shutil.copy(root / name, tmp_path)
+    async with asyncio.timeout(PATIENCE), serving() as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(tmp_path / "websocket_client_example.py"),
+            "hello",
+            "--uri",
+            f"ws://127.0.0.1:{server.port}",
+            cwd=tmp_path,
+            stdout=PIPE,
+        )
+        out, _ = await process.communicate()
+    assert (process.returncode, out) == (0, b"hello\n")
