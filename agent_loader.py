@@ -117,22 +117,30 @@ class _Factory:
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
         self._quick = inspect.iscoroutinefunction(function)
+        self._native: type | None = None
 
     async def __call__(self) -> Agent:
+        made = await self._make()
+        if type(made) is self._native:
+            return made  # type: ignore[no-any-return]  # looked at when the first one was made
+        if recognise(made) is None and isinstance(made, AbstractAsyncContextManager):
+            made, close = await open_agent(made)
+            return _Opened(_as_agent(made), close)
+        agent = _as_agent(made)
+        if agent is made:
+            self._native = type(made)
+        return agent
+
+    async def _make(self) -> Any:
         # A synchronous factory may take a minute, and the others should not: it runs in a thread until it has proved
         # to be quick.
         if self._quick:
-            agent = self._function()
+            made = self._function()
         else:
             started = time.perf_counter()
-            agent = await in_thread(self._function)
+            made = await in_thread(self._function)
             self._quick = time.perf_counter() - started < QUICK
-        if inspect.isawaitable(agent):
-            agent = await agent
-        if recognise(agent) is None and isinstance(agent, AbstractAsyncContextManager):
-            agent, close = await open_agent(agent)
-            return _Opened(_as_agent(agent), close)
-        return _as_agent(agent)
+        return await made if inspect.isawaitable(made) else made
 
 
 class _Opened:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from agent_contract import Agent, AgentError
 from encoding import clean, jsonable
 from frame_log import FrameLog
-from logs import about
+from logs import IDS
 from protocol import AgentResponse, AgentResponseFrame, ErrorCode, ErrorFrame, TaskCancelled, TaskSnapshot, encode
 from turn import TaskTurn
 
@@ -110,15 +110,17 @@ class AgentTask:
         return snapshot
 
     async def _run(self) -> None:
-        with about(f"task={self.id}"):
-            logger.debug("started")
-            answer = await contained(self._agent.run(self._message, self.turn))
+        IDS.set(f"{IDS.get()} task={self.id}")  # in this asyncio task's own context
+        logger.debug("started")
+        answer = await contained(self._agent.run(self._message, self.turn))
         if isinstance(answer, str):
             answer = AgentResponse(response=answer)
         elif not isinstance(answer, AgentResponse):
             raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
         if self._stopped_for is None:
-            self._end(self._answered(answer))  # here, and not in the callback, which comes an iteration later
+            # Here and not in the callback, which would come an iteration later.
+            self._task.remove_done_callback(self._done)
+            self._end(self._answered(answer))
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
         if self._stopped_for is not None or self.over.done() or self._task.done():
@@ -133,7 +135,7 @@ class AgentTask:
         if self.abandoned:
             logger.warning("task %s, which was abandoned, has ended", self.id)
             self._on_end(self)
-        elif not self.over.done():
+        else:
             self._end(self._not_answered(task, error_id))
 
     def _not_answered(self, task: asyncio.Task[None], error_id: str | None) -> Verdict:
@@ -145,7 +147,7 @@ class AgentTask:
         return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
 
     def _answered(self, answer: AgentResponse) -> Verdict:
-        usage = jsonable(answer.usage)
+        usage = jsonable(answer.usage) if answer.usage else None
         return AgentResponseFrame(
             task_id=self.id,
             response=clean(answer.response),

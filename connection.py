@@ -26,6 +26,9 @@ MAX_HANDSHAKE = 32 * 1024
 
 END_OF_REQUEST = b"\r\n\r\n"
 
+READ_SIZE = 64 * 1024
+"""Bytes that are read at once."""
+
 PING_RATE, PING_BURST = 10, 100
 """Pings a second that are answered, and how many may come at once: what is answered may never be read."""
 
@@ -78,6 +81,10 @@ class AgentConnection(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the open connections."""
         super().connection_made(transport)
+        if hasattr(transport, "max_size"):
+            # Else asyncio takes 256 KiB of fresh memory for each read, which costs more than all that a small message
+            # needs; and what one read brings is parsed before anybody else has a turn.
+            transport.max_size = READ_SIZE
         self._sockets.add(self)
 
     async def handshake(self, *args: Any, **options: Any) -> None:

@@ -49,7 +49,7 @@ class OutputEncoder:
     """The ``agent_output`` frames of one task. The part that is the same in all of them is encoded once."""
 
     def __init__(self, task_id: str) -> None:
-        self._head = b'{"event":"agent_output","data":{"task_id":%s,"output":' % to_json(task_id)
+        self._head = b'{"event":"agent_output","data":{"task_id":"%s","output":' % task_id.encode()
         self._held = ""
 
     def encode(self, text: str) -> tuple[bytes, ...]:

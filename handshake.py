@@ -129,6 +129,8 @@ class Gatekeeper:
     def _address_of(self, connection: AgentConnection, request: Request) -> str:
         """Return the client's address: that of the peer, or what trusted proxies say of it."""
         address = str(connection.remote_address[0])
+        if not self._proxies:
+            return address
         forwarded = ",".join(request.headers.get_all("X-Forwarded-For")).split(",")
         while forwarded and self._is_trusted(address) and _is_address(forwarded[-1].strip()):
             address = forwarded.pop().strip()

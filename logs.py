@@ -1,16 +1,14 @@
 """Logging: every line carries the ids of the connection, the session and the task it belongs to, and no payload."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
 logger = logging.getLogger("server")
 
 IDS: ContextVar[str] = ContextVar("ids", default="")
-"""What the running code works for, as it stands in each of its log lines."""
+"""What the running task works for, as it stands in each of its log lines; a task sets it in its own context."""
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -24,16 +22,6 @@ def configure(level: str) -> None:
     # What a stranger's handshake looks like is no news; what the library itself thinks is wrong, is.
     logging.getLogger("websockets").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-
-
-@contextlib.contextmanager
-def about(ids: str) -> Iterator[None]:
-    """Add these ids to the lines that are logged within."""
-    token = IDS.set(f"{IDS.get()} {ids}")
-    try:
-        yield
-    finally:
-        IDS.reset(token)
 
 
 class LoopErrors:

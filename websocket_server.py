@@ -136,8 +136,8 @@ class AgentServer:
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, AgentConnection)  # noqa: S101  # see create_connection
-        with logs.about(f"connection={next(self._ids)}"):
-            await ConnectionHandler(connection, self.manager).run()
+        logs.IDS.set(f" connection={next(self._ids)}")
+        await ConnectionHandler(connection, self.manager).run()
 
 
 def main() -> int:

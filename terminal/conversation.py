@@ -130,7 +130,7 @@ class Conversation:
 
     async def _read(self) -> None:
         draft = ""
-        while (line := await self._keyboard.read(self._prompt(), draft)) is not None:
+        while (line := await self._keyboard.read(draft)) is not None:
             # What a terminal sends need not be text.
             if not await self._take(line.encode(errors="replace").decode()):
                 return
@@ -235,6 +235,7 @@ class Conversation:
             return
         question = Question(running.view, frame)
         question.show()
+        self._screen.hint(question.hint)
         if not self._questions:
             # Who is in the middle of a line is not answering what comes just then.
             self._unfinished = bool(self._keyboard.typed())
@@ -307,7 +308,7 @@ async def converse(uri: str, token: str | None, *, frames_only: bool) -> int:
             await client.login()
             if sys.stdin.isatty():
                 screen.note("Connected. Type a message, or /help; Ctrl-D leaves.")
-            with keyboard:
+            async with keyboard:
                 await conversation.hold(listening)
         finally:
             await client.close()

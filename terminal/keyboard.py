@@ -19,11 +19,11 @@ from terminal.text import cells
 class Keyboard(Protocol):
     """A person's keyboard, and the part of the screen below what has been said."""
 
-    def __enter__(self) -> Self: ...
+    async def __aenter__(self) -> Self: ...
 
-    def __exit__(self, *_: object) -> None: ...
+    async def __aexit__(self, *_: object) -> None: ...
 
-    async def read(self, prompt: str, prefill: str = "") -> str | None:
+    async def read(self, prefill: str = "") -> str | None:
         """Read a line, which begins with ``prefill`` where that can be edited; none at the end of the input."""
 
     def typed(self) -> str:
@@ -39,19 +39,16 @@ class PlainKeyboard:
     def __init__(self) -> None:
         self._lines: asyncio.StreamReader | None = None
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Do nothing."""
 
-    async def read(self, prompt: str, prefill: str = "") -> str | None:  # noqa: ARG002  # nothing can be edited here
-        """Read a line; the prompt goes to standard error, and only where a person sees it."""
+    async def read(self, prefill: str = "") -> str | None:  # noqa: ARG002  # nothing can be edited here
+        """Read a line. There is no prompt: what comes next might just as well be an answer."""
         if self._lines is None:
             self._lines = _read_in_background()
-        if sys.stdin.isatty():
-            sys.stderr.write(prompt)
-            sys.stderr.flush()
         try:
             line = await self._lines.readuntil()
         except asyncio.IncompleteReadError as end:
@@ -77,7 +74,7 @@ class TerminalKeyboard:
         self._prompt, self._width = "", 0
         self._modes: list[Any] = []
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         self._modes = termios.tcgetattr(0)
         loop = asyncio.get_running_loop()
         loop.add_reader(0, self._take_keys)
@@ -86,7 +83,7 @@ class TerminalKeyboard:
         self._take_terminal()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(0)
         loop.remove_signal_handler(signal.SIGCONT)
@@ -110,7 +107,7 @@ class TerminalKeyboard:
             self._lines.put_nowait(None)
         self._draw_line()
 
-    async def read(self, prompt: str, prefill: str = "") -> str | None:  # noqa: ARG002  # drawn with all the rest
+    async def read(self, prefill: str = "") -> str | None:
         """Read a line."""
         if prefill:
             self._editor.write(prefill)

@@ -1,11 +1,14 @@
 """A keyboard made with ``prompt_toolkit``, for those who have it: its search, its modes, its undo."""
 
+import asyncio
+import contextlib
 import signal
 import sys
 from typing import Self
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
@@ -14,10 +17,12 @@ from terminal.history import History
 
 
 class PromptToolkitKeyboard:
-    """The rows are the upper part of its prompt, so that it draws them; what was said goes above it."""
+    """One prompt for all lines, the rows being its upper part; what was said goes above it."""
 
     def __init__(self, history: History) -> None:
-        self._above, self._prompt = "", ""
+        self._above, self._prompt = "", "> "
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        self._prompting: asyncio.Task[None] | None = None
         keys = KeyBindings()
         # The terminal sends no signal while prompt_toolkit reads.
         keys.add("c-c")(lambda _: signal.raise_signal(signal.SIGINT))
@@ -27,34 +32,50 @@ class PromptToolkitKeyboard:
             key_bindings=keys,
             erase_when_done=True,
         )
+        self._buffer = self._session.default_buffer
+        # A line does not end the prompt: between two prompts, keys would go to the terminal.
+        self._buffer.accept_handler = self._accept
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
+        self._prompting = asyncio.create_task(self._prompt_until_eof())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: the terminal is prompt_toolkit's only while it reads."""
+    async def __aexit__(self, *_: object) -> None:
+        if self._prompting:
+            self._prompting.cancel()
+            await asyncio.wait([self._prompting])
 
-    async def read(self, prompt: str, prefill: str = "") -> str | None:
+    async def _prompt_until_eof(self) -> None:
+        with contextlib.suppress(EOFError):
+            await self._session.prompt_async(handle_sigint=False)
+        self._lines.put_nowait(None)
+
+    def _accept(self, buffer: Buffer) -> bool:
+        self._lines.put_nowait(buffer.text)
+        return False
+
+    async def read(self, prefill: str = "") -> str | None:
         """Read a line."""
-        self._prompt = prompt
-        try:
-            line: str = await self._session.prompt_async(default=prefill, handle_sigint=False)
-        except EOFError:
-            return None
-        return line
+        if prefill:
+            self._buffer.document = Document(prefill)
+        return await self._lines.get()
 
     def typed(self) -> str:
         """Return what has been typed of the next line."""
-        return str(self._session.default_buffer.text)
+        return str(self._buffer.text)
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Draw, where anything has changed."""
         above = "".join(f"{row}\n" for row in rows)
         changed = (above, prompt) != (self._above, self._prompt)
         self._above, self._prompt = above, prompt
+        if not said and not changed:
+            return
+        app = self._session.app
         if said:
-            async with in_terminal():
-                sys.stdout.write(said)
-                sys.stdout.flush()
-        elif changed:
-            self._session.app.invalidate()
+            # Not within in_terminal(), which would let the terminal have the keys of that moment.
+            app.renderer.erase()
+            sys.stdout.write(said)
+            sys.stdout.flush()
+            app.renderer.reset()
+        app.invalidate()

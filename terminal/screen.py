@@ -43,6 +43,11 @@ class Screen:
     def echo(self, line: str, *, apart: bool) -> None:
         """Keep a line that was typed on the screen, where it is not kept there anyway."""
 
+    def hint(self, hint: str) -> None:
+        """Say how to answer, where that is not drawn with what is happening."""
+        if sys.stdin.isatty():
+            self.note(hint)
+
     def change(self) -> None:
         """Something else is happening now."""
 
@@ -78,6 +83,9 @@ class LiveScreen(Screen):
     def echo(self, line: str, *, apart: bool) -> None:
         """Keep a line that was typed, below an empty line where it stands apart from what was said."""
         self._show(("\n" if apart else "") + self._paint(wrapped(flat(line, MAX_ECHO), size()[0]), BOLD))
+
+    def hint(self, hint: str) -> None:
+        """Do nothing: it is drawn."""
 
     def change(self) -> None:
         """Draw soon."""

@@ -102,8 +102,8 @@ class ModelServer:
 
 def arguments(text: str) -> dict[str, str]:
     """What stands between a call's parentheses."""
-    name, _, value = text.rpartition("=")
-    return {name or "city": value} if text else {}
+    parts = [part.rpartition("=") for part in text.split(", ") if part]
+    return {name or "city": value for name, _, value in parts}
 
 
 def the_plan(conversation: list[Item]) -> tuple[str, int]:

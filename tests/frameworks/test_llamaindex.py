@@ -12,7 +12,15 @@ from tests.frameworks.recorder import Recorder
 pytest.importorskip("llama_index.core")
 
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
-from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent, Workflow, step
+from llama_index.core.workflow import (
+    Context,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    step,
+)
 
 from tests.frameworks.builds.llamaindex import build
 
@@ -81,7 +89,7 @@ async def test_after_a_handoff_the_next_turn_goes_to_who_took_over(models: Model
 
     adapter: Any = adapt(AgentWorkflow(agents=[agent("front"), agent("expert")], root_agent="front"))
     turn = Recorder()
-    await adapter.run("handoff(to_agent=expert) then say", turn)
+    await adapter.run("handoff(to_agent=expert, reason=asked) then say", turn)
     assert [call.tool_name for call in turn.calls] == ["handoff"]
     assert adapter._store["current_agent_name"] == "expert"
     assert await adapter.run("again", Recorder())

@@ -27,11 +27,14 @@ async def test_a_tool_that_asks_to_be_called_again_has_failed_this_time(models: 
 
     turn = Recorder()
     await adapt(build(models.url, [picky], [])).run("picky(Bergen) then picky(Oslo) then say", turn)
-    assert [(result.is_error, result.tool_output) for result in turn.results] == [(True, "not Bergen"), (None, "thanks")]
+    assert [(result.is_error, result.tool_output) for result in turn.results] == [
+        (True, "not Bergen"),
+        (None, "thanks"),
+    ]
 
 
 async def test_what_a_tool_leaves_to_others_is_asked_of_the_person(models: ModelServer) -> None:
-    async def ask_person(question: str) -> str:
+    async def ask_person(question: str) -> str:  # noqa: ARG001  # it is the person who reads it
         """Ask."""
         raise CallDeferred
 
@@ -50,11 +53,11 @@ async def test_options_go_to_the_run_and_structured_output_is_answered_as_json()
     class Greeting(BaseModel):
         text: str
 
-    agent = Agent(TestModel(call_tools=["name"], custom_output_args={"text": "hello"}), deps_type=User, output_type=Greeting)
-
-    @agent.tool
     def name(ctx: RunContext[User]) -> str:
-        return ctx.deps.name
+        return str(ctx.deps.name)
+
+    model = TestModel(call_tools=["name"], custom_output_args={"text": "hello"})
+    agent = Agent(model, deps_type=User, output_type=Greeting, tools=[name])
 
     turn = Recorder()
     answer = await adapt(agent, deps=User("Ada")).run("greet", turn)
