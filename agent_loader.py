@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from adapters.frameworks import UnsupportedAgent, adapt, recognise
 from adapters.plain import PlainAgent
@@ -122,7 +122,7 @@ class _Factory:
     async def __call__(self) -> Agent:
         made = await self._make()
         if type(made) is self._native:
-            return made  # type: ignore[no-any-return]  # looked at when the first one was made
+            return cast("Agent", made)  # looked at when the first one was made
         if recognise(made) is None and isinstance(made, AbstractAsyncContextManager):
             made, close = await open_agent(made)
             return _Opened(_as_agent(made), close)
@@ -164,7 +164,7 @@ def _as_agent(made: Any) -> Agent:
         return adapt(made)
     if not inspect.iscoroutinefunction(getattr(made, "run", None)):
         raise TypeError(f"the factory made a {type(made).__name__}, which has no 'async def run(message, turn)'")
-    return made  # type: ignore[no-any-return]  # checked just now, as far as it can be
+    return cast("Agent", made)  # checked just now, as far as it can be
 
 
 def _required_parameters(function: Callable[..., Any]) -> int:

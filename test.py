@@ -150,7 +150,8 @@ def _with_model(name: str) -> Agent:
         from offline_agent.model_agent import ModelAgent  # noqa: PLC0415  # what it needs is not in requirements.txt
     except ImportError as exc:
         raise AgentError(f"AGENT_MODEL={name}: first run pip install -r requirements-llm.txt") from exc
-    return ModelAgent(name)
+    agent: Agent = ModelAgent(name)
+    return agent
 
 
 class Terminal:

@@ -30,7 +30,7 @@ class LlamaIndexAgent:
         """Answer one message. LlamaIndex tells the model of a tool's exception, and goes on."""
         history = self.memory.snapshot()
         context = await self._context()
-        run = self._agent.run(user_msg=message, chat_history=list(history), ctx=context, **self._options)
+        run = self._agent.run(user_msg=message, chat_history=history, ctx=context, **self._options)
         tokens = Tokens()
         try:
             async with aclosing(run.stream_events()) as events:

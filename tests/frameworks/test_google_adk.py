@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from adapters.conversation import Memory
 from adapters.frameworks import adapt
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
@@ -46,6 +47,16 @@ async def test_state_is_kept_but_not_of_a_cancelled_turn(models: ModelServer) ->
     turn = Recorder()
     await agent.run("park(Bergen) then say", turn)
     assert turn.results[0].tool_output == "Oslo,Bergen"
+
+
+async def test_state_outlives_the_turns_that_memory_drops_and_sessions_do_not_pile_up(models: ModelServer) -> None:
+    agent: Any = adapt(build(models.url, [park], []))
+    agent.memory = Memory(turns=1)
+    for city in ("Oslo", "Bergen", "Hamar"):
+        turn = Recorder()
+        await agent.run(f"park({city}) then say", turn)
+    assert turn.results[0].tool_output == "Oslo,Bergen,Hamar"
+    assert (await agent._sessions.list_sessions(app_name="scripted", user_id="user")).sessions == []
 
 
 async def test_an_app_is_served_with_its_root_agent(models: ModelServer) -> None:
