@@ -40,7 +40,7 @@ SERVER_ROOMS: dict[str, set[str]] = {
         "watchdog",
         "writer",
     },
-    "websocket_client_example": {"protocol"},
+    "websocket_client_example": {"protocol", "terminal"},
 }
 
 NO_SOCKETS = {"protocol", "agent_contract", "encoding", "frame_log", "turn", "agent_task", "session"}
@@ -69,6 +69,11 @@ def test_what_agents_and_sessions_are_made_of_knows_no_websockets(room: str) -> 
 @pytest.mark.parametrize("path", sorted((ROOT / "adapters").rglob("*.py")), ids=lambda path: path.stem)
 def test_an_adapter_knows_events_and_nothing_of_the_server(path: Path) -> None:
     assert imported(path) & OURS <= {"protocol", "agent_contract", "adapters"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "terminal").glob("*.py")), ids=lambda path: path.stem)
+def test_the_terminal_knows_the_client_and_nothing_of_the_server(path: Path) -> None:
+    assert imported(path) & OURS <= {"protocol", "terminal", "websocket_client_example"}
 
 
 def test_the_contract_knows_no_asyncio_no_sockets_and_no_logging() -> None:
