@@ -1,5 +1,6 @@
 """Which framework an agent object is of, and the adapter for it. Imports none of them."""
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +21,7 @@ class Framework:
     """The adapter's module, under ``adapters``."""
     adapter: str
     package: str
-    oldest: tuple[int, int]
+    oldest: tuple[int, ...]
     """The first release that the adapter works with."""
     modules: tuple[str, ...]
     served: frozenset[str]
@@ -65,7 +66,7 @@ FRAMEWORKS = (
         module="llamaindex",
         adapter="LlamaIndexAgent",
         package="llama-index-core",
-        oldest=(0, 14),
+        oldest=(0, 14, 8),
         modules=("llama_index.", "workflows.workflow"),
         served=frozenset({"BaseWorkflowAgent", "AgentWorkflow"}),
         refused=frozenset({"BaseChatEngine", "BaseQueryEngine", "BaseRetriever", "Workflow"}),
@@ -123,6 +124,6 @@ def _find(obj: object) -> tuple[Framework, bool] | None:
 
 def _release(package: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in version(package).split(".")[:2])
+        return tuple(int(part) for part in re.findall(r"\d+", version(package))[:3])
     except PackageNotFoundError:
         return ()

@@ -29,17 +29,17 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def park(city: str, tool_context: ToolContext) -> str:
     """Note the city, then wait."""
-    tool_context.state["cities"] = [*tool_context.state.get("cities", []), city]
+    tool_context.state[city] = True
     if city == "Bodo":
         await asyncio.get_running_loop().create_future()
-    return ",".join(tool_context.state["cities"])
+    return ",".join(city for city in ("Oslo", "Bergen", "Bodo", "Hamar") if tool_context.state.get(city))
 
 
 async def test_state_is_kept_but_not_of_a_cancelled_turn(models: ModelServer) -> None:
     agent = adapt(build(models.url, [park], []))
     await agent.run("park(Oslo) then say", Recorder())
     turn = Recorder()
-    cancelled = asyncio.create_task(agent.run("park(Oslo) then park(Bodo)", turn))
+    cancelled = asyncio.create_task(agent.run("park(Hamar) then park(Bodo)", turn))
     while len(turn.calls) < 2:  # noqa: ASYNC110  # the tool has no word to say
         await asyncio.sleep(0)
     cancelled.cancel()
