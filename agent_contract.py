@@ -6,7 +6,7 @@ An agent never sees a task id, a socket or JSON.
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from protocol import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
 
@@ -51,6 +51,7 @@ AgentFactory = Callable[[], Awaitable[Agent]]
 class Approval(BaseModel):
     """A client's answer to a question of kind "approval"."""
 
+    model_config = ConfigDict(defer_build=True)  # few agents ask, and none as the server starts
     approved: bool
     reason: str | None = None
     tool_kwargs: dict[str, Any] | None = None

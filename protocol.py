@@ -1,13 +1,12 @@
 """The vocabulary of the project: what an agent emits, every frame on the wire, and how frames become bytes.
 
-A **frame** is one JSON object in one WebSocket text message, ``{"event": <name>, "data": {...}}``; an **event** is
-what an agent emits; a **task** is one ``agent_request`` in flight; a **session** is one login; a **connection** is one
-socket. Each frame is one class here, which carries its fields; the envelope around them is made in one place.
+A **frame** is one JSON object in one text message, ``{"event": <name>, "data": {...}}``; an **event** is what an agent
+emits; a **task** is one ``agent_request`` in flight; a **session** one login; a **connection** one socket.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, get_args
 
@@ -285,14 +284,17 @@ class Envelope(BaseModel, Generic[Name, T]):
 
 
 def _adapter(union: Any) -> TypeAdapter[Any]:
-    # At run time, where the type checker cannot follow, so that each name stands once; and not before it is used.
-    envelope: Any = Envelope
+    envelope: Any = Envelope  # at run time, where no type checker can follow, so that each name stands once
     envelopes: Any = reduce(or_, (envelope[Literal[frame.event], frame] for frame in get_args(union)))
     return TypeAdapter(Annotated[envelopes, Field(discriminator="event")], config=ConfigDict(defer_build=True))
 
 
 CLIENT_FRAME: Final[TypeAdapter[Envelope[str, AnyClientFrame]]] = _adapter(AnyClientFrame)
-SERVER_FRAME: Final[TypeAdapter[Envelope[str, AnyServerFrame]]] = _adapter(AnyServerFrame)
+
+
+@cache
+def _server_frame() -> TypeAdapter[Envelope[str, AnyServerFrame]]:
+    return _adapter(AnyServerFrame)  # not made by a server, which starts the sooner
 
 
 class ProtocolError(Exception):
@@ -314,7 +316,7 @@ def decode_client_frame(text: str | bytes) -> AnyClientFrame:
 def decode_server_frame(text: str | bytes) -> AnyServerFrame:
     """Read what a server sent; raises ``ProtocolError``, with ``unknown_event`` where the server is newer than this."""
     try:
-        return SERVER_FRAME.validate_json(text).data
+        return _server_frame().validate_json(text).data
     except ValidationError as exc:
         raise _explain(exc, text) from None
 
@@ -337,10 +339,8 @@ def _explain(exc: ValidationError, text: str | bytes) -> ProtocolError:
             return ProtocolError(ErrorCode.INVALID_FRAME, "Field 'event' must be a string.")
         name = "".join(char if char.isprintable() else "?" for char in name[:MAX_ID])
         return ProtocolError(ErrorCode.UNKNOWN_EVENT, f"There is no event '{name}'.")
-    data = given.get("data")
-    request_id = data.get("request_id") if isinstance(data, dict) else None
-    if not isinstance(request_id, str) or len(request_id) > MAX_ID:
-        request_id = None
+    request_id = data.get("request_id") if isinstance(data := given.get("data"), dict) else None
+    request_id = request_id if isinstance(request_id, str) and len(request_id) <= MAX_ID else None
     if error["type"] == "extra_forbidden":
         return ProtocolError(
             ErrorCode.INVALID_FRAME, "A frame holds 'event' and 'data', and nothing else.", request_id=request_id

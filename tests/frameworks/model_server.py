@@ -194,7 +194,8 @@ def write_chat(reply: Reply, _: list[Item]) -> Iterator[str]:
 
 def read_responses(body: dict[str, Any]) -> list[Item]:
     items = []
-    for item in body["input"]:
+    said = body["input"]
+    for item in [{"role": "user", "content": said}] if isinstance(said, str) else said:
         if item.get("type") == "function_call":
             items.append(Item("call", item["name"], item["call_id"]))
         elif item.get("type") == "function_call_output":

@@ -1,1 +1,0 @@
-"""One agent of each framework that can be served."""
