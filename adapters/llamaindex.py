@@ -31,11 +31,11 @@ class LlamaIndexAgent:
         history = self.memory.snapshot()
         context = await self._context()
         run = self._agent.run(user_msg=message, chat_history=history, ctx=context, **self._options)
-        tokens = Tokens()
+        teller, tokens = _Teller(run, turn), Tokens()
         try:
             async with aclosing(run.stream_events()) as events:
                 async for event in events:
-                    await _emit(event, run, turn)
+                    await teller.tell(event)
                     tokens.add(*_usage(event))
             output = await run
         finally:
@@ -57,28 +57,53 @@ class LlamaIndexAgent:
         return context
 
 
-async def _emit(event: Any, run: Any, turn: Turn) -> None:
-    match event:
-        case AgentStream(delta=text) if text:
-            await turn.emit(AgentOutput(output=text))
-        case ToolCallEvent():
-            await turn.emit(
-                ToolCall(tool_name=event.tool_name, tool_kwargs=event.tool_kwargs, tool_call_id=event.tool_id)
-            )
-        case ToolCallResult(tool_output=output):
-            await turn.emit(
-                ToolResult(
-                    tool_name=event.tool_name,
-                    tool_output=output.content if output.raw_output is None else output.raw_output,
-                    tool_call_id=event.tool_id,
-                    is_error=output.is_error or None,
+class _Teller:
+    """Tells the events of one run.
+
+    LlamaIndex runs a tool that has asked again from its start once the answer is there. What it asked before is not
+    asked again then; that its call is told again, the server puts right for every agent.
+    """
+
+    def __init__(self, run: Any, turn: Turn) -> None:
+        self._run, self._turn = run, turn
+        self._open: set[str] = set()
+        self._again: set[str] = set()
+        self._answered: list[dict[str, Any]] = []
+
+    async def tell(self, event: Any) -> None:
+        match event:
+            case AgentStream(delta=text) if text:
+                await self._turn.emit(AgentOutput(output=text))
+            case ToolCallEvent():
+                (self._again if event.tool_id in self._open else self._open).add(event.tool_id)
+                await self._turn.emit(
+                    ToolCall(tool_name=event.tool_name, tool_kwargs=event.tool_kwargs, tool_call_id=event.tool_id)
                 )
-            )
-        case InputRequiredEvent():
-            fields = dict(event.items())
-            answer = await ask_text(turn, fields.pop("prefix", None) or fields)
-            # The tool may have said which answer is its own, by the same fields.
-            run.ctx.send_event(HumanResponseEvent(response=as_text(answer), **fields))
+            case ToolCallResult():
+                self._open.discard(event.tool_id)
+                self._again.discard(event.tool_id)
+                await self._turn.emit(_result(event))
+            case InputRequiredEvent():
+                fields = dict(event.items())
+                if not (self._again and fields in self._answered):
+                    await self._ask(fields)
+
+    async def _ask(self, fields: dict[str, Any]) -> None:
+        self._answered.append(fields)
+        same = {name: value for name, value in fields.items() if name != "prefix"}
+        answer = await ask_text(self._turn, fields.get("prefix") or same)
+        # By the same fields a tool may have said which answer is its own.
+        self._run.ctx.send_event(HumanResponseEvent(response=as_text(answer), **same))
+
+
+def _result(event: Any) -> ToolResult:
+    output = event.tool_output
+    return ToolResult(
+        tool_name=event.tool_name,
+        tool_output=output.content if output.raw_output is None else output.raw_output,
+        tool_call_id=event.tool_id,
+        is_error=output.is_error or None,
+    )
 
 
 def _usage(event: Any) -> tuple[object, object]:

@@ -52,6 +52,22 @@ async def test_two_tools_that_ask_at_once_get_each_its_own_answer(models: ModelS
     assert len({call.tool_call_id for call in turn.calls}) == 2
 
 
+async def test_a_tool_that_writes_its_questions_itself_is_asked_each_once(models: ModelServer) -> None:
+    async def confirm(ctx: Context, city: str) -> str:
+        """Ask twice, as older examples do."""
+        answers = []
+        for when in ("now", "later"):
+            ctx.write_event_to_stream(InputRequiredEvent(prefix=f"{city} {when}?", when=when))
+            answer = await ctx.wait_for_event(HumanResponseEvent, requirements={"when": when})
+            answers.append(answer.response)
+        return ",".join(answers)
+
+    turn = Recorder("no", "yes", "never", "ever")
+    await adapt(build(models.url, [confirm], [])).run("confirm(Oslo) then confirm(Oslo) then say", turn)
+    assert [question.prompt for question in turn.questions] == ["Oslo now?", "Oslo later?"] * 2
+    assert [result.tool_output for result in turn.results] == ["no,yes", "never,ever"]
+
+
 async def test_a_cancel_reaches_a_tool_that_waits_for_its_answer(models: ModelServer) -> None:
     agent, turn = adapt(build(models.url, [book], [])), Recorder()
     before = asyncio.all_tasks()
