@@ -41,7 +41,7 @@ export class Turn {
     this.#time = time;
     this.#actions = actions;
     this.#earlier.addEventListener("click", () => this.#unfold());
-    this.#stop.addEventListener("click", () => actions.cancel(this.taskId));
+    this.#stop.addEventListener("click", () => this.state === "running" && actions.cancel(this.taskId));
     this.#frames.addEventListener("click", () => actions.inspect(this.taskId));
     this.#stop.setAttribute("aria-label", `Stop: ${message ?? "this task"}`.slice(0, 80));
     const said =
@@ -70,7 +70,8 @@ export class Turn {
       text || (state === "queued" && "Waiting for the connection") || (state === "sent" && "Sending") || "";
     this.#stop.hidden = state !== "running" && state !== "stopping";
     if (state === "stopping") this.#stop.replaceChildren(icon("stop"), "Stopping…");
-    this.#stop.toggleAttribute("disabled", state === "stopping");
+    // Not "disabled": that would take the focus from a button that somebody has just pressed.
+    this.#stop.setAttribute("aria-disabled", String(state === "stopping"));
   }
 
   sent() {
@@ -234,7 +235,7 @@ export class Turn {
 
   /** @param {TurnState} state @param {number} time @param {string} words @param {...string} more */
   #end(state, time, words, ...more) {
-    const focused = document.activeElement;
+    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     const calls = this.#calls && `${this.#calls} tool ${this.#calls === 1 ? "call" : "calls"}`;
     this.#show(
       state,
@@ -245,7 +246,7 @@ export class Turn {
     this.#openCards.clear();
     this.element.classList.remove("waits");
     // Focus must not vanish with the button or the form that had it.
-    if (focused && focused !== document.activeElement && !document.activeElement?.closest(".turn"))
+    if (focused && (!focused.checkVisibility() || focused.matches(":disabled")))
       this.element.focus({ preventScroll: true });
   }
 
