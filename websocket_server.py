@@ -49,7 +49,7 @@ SHUTDOWN = 1.8
 THREADS = "agent-thread"
 """How the names of the threads that run synchronous agents begin."""
 
-GC_THRESHOLDS = (50_000, 20, 20)
+GC_THRESHOLDS = (20_000, 5, 5)
 """For ``gc.set_threshold``: a session is some hundred objects, so the default of 700 looks after every few of them."""
 
 RESERVED_DESCRIPTORS = 64
