@@ -66,8 +66,8 @@ class _Teller:
 
     def __init__(self, run: Any, turn: Turn) -> None:
         self._run, self._turn = run, turn
-        self._open: set[str] = set()
-        self._again: set[str] = set()
+        self._asked: dict[str, list[dict[str, Any]]] = {}
+        """By open call: the questions whose answer it has been run again for."""
         self._answered: list[dict[str, Any]] = []
 
     async def tell(self, event: Any) -> None:
@@ -75,25 +75,26 @@ class _Teller:
             case AgentStream(delta=text) if text:
                 await self._turn.emit(AgentOutput(output=text))
             case ToolCallEvent():
-                (self._again if event.tool_id in self._open else self._open).add(event.tool_id)
+                if event.tool_id in self._asked and self._answered:
+                    self._asked[event.tool_id].append(self._answered.pop(0))
+                self._asked.setdefault(event.tool_id, [])
                 await self._turn.emit(
                     ToolCall(tool_name=event.tool_name, tool_kwargs=event.tool_kwargs, tool_call_id=event.tool_id)
                 )
             case ToolCallResult():
-                self._open.discard(event.tool_id)
-                self._again.discard(event.tool_id)
+                self._asked.pop(event.tool_id, None)
                 await self._turn.emit(_result(event))
             case InputRequiredEvent():
-                fields = dict(event.items())
-                if not (self._again and fields in self._answered):
-                    await self._ask(fields)
+                question = dict(event.items())
+                if not any(question in asked for asked in self._asked.values()):
+                    await self._ask(question)
 
-    async def _ask(self, fields: dict[str, Any]) -> None:
-        self._answered.append(fields)
-        same = {name: value for name, value in fields.items() if name != "prefix"}
-        answer = await ask_text(self._turn, fields.get("prefix") or same)
+    async def _ask(self, question: dict[str, Any]) -> None:
+        fields = {name: value for name, value in question.items() if name != "prefix"}
+        answer = await ask_text(self._turn, question.get("prefix") or fields)
+        self._answered.append(question)
         # By the same fields a tool may have said which answer is its own.
-        self._run.ctx.send_event(HumanResponseEvent(response=as_text(answer), **same))
+        self._run.ctx.send_event(HumanResponseEvent(response=as_text(answer), **fields))
 
 
 def _result(event: Any) -> ToolResult:

@@ -8,7 +8,7 @@ Needs GOOGLE_API_KEY. GOOGLE_GEMINI_BASE_URL is another address with the same AP
 import os
 
 from google.adk.agents import LlmAgent
-from google.adk.tools import FunctionTool
+from google.adk.tools.function_tool import FunctionTool
 
 
 async def weather(city: str) -> str:

@@ -16,33 +16,7 @@ from protocol import AgentOutput, AgentResponse, ToolCall, ToolResult
 from tests.frameworks.conftest import Make
 from tests.frameworks.model_server import Item, ModelServer
 from tests.frameworks.recorder import Recorder
-
-
-async def weather(city: str) -> str:
-    """Tell the weather of a city."""
-    return f"{city}: 7 degrees"
-
-
-async def population(city: str) -> dict[str, Any]:
-    """Count the people of a city."""
-    return {"city": city, "people": 717_710}
-
-
-class Parked:
-    """A tool that waits until it is let go."""
-
-    def __init__(self) -> None:
-        self.started, self.go, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def park(self, city: str) -> str:
-        """Wait in a city."""
-        self.started.set()
-        try:
-            await self.go.wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-        return f"parked in {city}"
+from tests.frameworks.tools import Parked, population, weather
 
 
 async def ask(agent: Agent, message: str, turn: Recorder | None = None) -> str:
@@ -206,6 +180,30 @@ async def test_a_cancel_stops_two_tools_at_once(make: Make, models: ModelServer)
     agent = make(parked.park, weather)
     await cancel_leaves_nothing(agent, models, "park(Oslo) weather(Oslo) then say", Recorder(), parked.started.wait)
     assert parked.cancelled.is_set()
+
+
+async def test_a_cancel_during_a_synchronous_tool_is_the_end_of_the_turn(make: Make, models: ModelServer) -> None:
+    """The thread itself cannot be stopped: whether the cancel waits for it is the framework's choice."""
+    loop, started, ended, go = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event(), threading.Event()
+
+    def block(city: str) -> str:
+        """Block a thread."""
+        loop.call_soon_threadsafe(started.set)
+        go.wait(10)
+        loop.call_soon_threadsafe(ended.set)
+        return city
+
+    turn, agent = Recorder(), make(block)
+    task = asyncio.create_task(ask(agent, "block(Oslo) then say", turn))
+    await started.wait()
+    task.cancel()
+    loop.call_soon(go.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await ended.wait()
+    assert await ask(agent, "after") == said("after")
+    assert len(models.requests) == 2
+    assert not turn.results
 
 
 @pytest.mark.parametrize("event", [ToolCall, ToolResult, AgentOutput])

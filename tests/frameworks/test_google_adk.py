@@ -16,7 +16,7 @@ from google.adk.agents import LlmAgent
 from google.adk.apps import App
 from google.adk.events import RequestInput
 from google.adk.models import Gemini
-from google.adk.tools import ToolContext
+from google.adk.tools.tool_context import ToolContext
 from google.adk.workflow import START, Workflow
 
 from tests.frameworks.builds.google_adk import build

@@ -4,7 +4,7 @@ from typing import Any
 
 from google.adk.agents import LlmAgent
 from google.adk.models import Gemini
-from google.adk.tools import FunctionTool
+from google.adk.tools.function_tool import FunctionTool
 
 from tests.frameworks.builds import Tools
 
