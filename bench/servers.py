@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bench.cheap_client import Link, converse, hold
+from bench.cheap_client import Link, Talk, converse, hold
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,9 +61,16 @@ class Server:
 
     def sessions(self, count: int) -> list[Link]:
         """Return links with a session each, the first one among them."""
-        links = [self.connect() for _ in range(count - 1)]
-        converse(((link, link.log_in()) for link in links), at_once=AT_ONCE)
-        return [self.first, *links]
+        links = [self.first]
+
+        def arrivals() -> Iterator[tuple[Link, Talk[None]]]:
+            # One by one, as room is made: more than its backlog at once, and a server's kernel drops some.
+            for _ in range(count - 1):
+                links.append(self.connect())
+                yield links[-1], links[-1].log_in()
+
+        converse(arrivals(), at_once=AT_ONCE)
+        return links
 
     def connect(self) -> Link:
         """Return a new link, which is closed with the server at the latest."""
