@@ -1,6 +1,6 @@
 """Serve an AI agent over WebSocket: ``python websocket_server.py``. ``--help`` tells what can be set.
 
-Here everything is put together: the connection handler, the start, and the end.
+This is the process: how it starts, how it is told to stop, and how it ends.
 """
 
 import gc
@@ -8,43 +8,27 @@ import gc
 gc.disable()  # nothing that is imported is garbage, and to look for some takes a tenth of the start
 
 import asyncio
-import functools
-import itertools
 import logging
 import os
 import resource
 import signal
-import socket
-import ssl
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-from websockets.asyncio.server import Server, ServerConnection, serve
 
 import logs
-from agent_contract import AgentFactory
 from agent_loader import AgentNotLoadable, load_agents
+from agent_server import AgentServer
 from banner import banner
-from connection import AgentConnection, CloseCode
-from connection_handler import ConnectionHandler
-from handshake import Gatekeeper
-from session import SessionManager
 from settings import Settings, SettingsError, load_settings
 from watchdog import Watchdog
-from writer import Batch
 
 gc.freeze()
 gc.enable()
 
 logger = logging.getLogger("server")
-
-SHUTDOWN = 1.8
-"""Seconds that a shutdown takes at most beyond its grace."""
 
 THREADS = "agent-thread"
 """How the names of the threads that run synchronous agents begin."""
@@ -54,96 +38,6 @@ GC_THRESHOLDS = (20_000, 5, 5)
 
 RESERVED_DESCRIPTORS = 64
 """Open files that are not connections: the listener, logs, what agents open."""
-
-
-class AgentServer:
-    """Listens, and serves each of these agents by its name. ``async with`` starts it and shuts it down.
-
-    Raises:
-        SettingsError: if the TLS files are none.
-    """
-
-    def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
-        self.manager = SessionManager(settings, agents)
-        self._settings = settings
-        self._gatekeeper = Gatekeeper(settings, self.manager)
-        self._sockets: set[AgentConnection] = set()
-        self._server: Server | None = None
-        self._tls = _tls(settings)
-        self._ids = itertools.count(1)
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            OSError: if the address cannot be listened on.
-        """
-        settings = self._settings
-        self._server = await serve(
-            self._handle,
-            settings.host,
-            settings.port,
-            process_request=self._gatekeeper.check,  # type: ignore[arg-type]  # its connections are all ours
-            # A factory does as well as the class that the library asks for.
-            create_connection=functools.partial(  # type: ignore[arg-type]
-                AgentConnection, batch=Batch(), sockets=self._sockets, write_deadline=settings.write_deadline
-            ),
-            ssl=self._tls,
-            server_header=None,
-            compression="deflate" if settings.compression else None,
-            open_timeout=settings.handshake_timeout,
-            ping_interval=settings.ping_interval,
-            ping_timeout=settings.ping_timeout,
-            close_timeout=settings.close_timeout,
-            max_size=settings.max_login_size,
-            max_queue=settings.max_queue,
-            backlog=1024,
-        )
-        for listener in self._server.sockets:
-            # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        assert self._server is not None  # noqa: S101  # asked for before the start: a bug of the caller's
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def shut_down(self) -> None:
-        """Let the running tasks end within the grace, stop the rest, say goodbye to every client, close the agents."""
-        assert self._server is not None  # noqa: S101
-        deadline = asyncio.get_running_loop().time() + self._settings.shutdown_grace + SHUTDOWN
-        # Until here a health check still hears "503", and a client that it is refused.
-        await self.manager.drain(self._settings.shutdown_grace)
-        self._server.close(close_connections=False)
-        for connection in list(self._sockets):
-            connection.hang_up(CloseCode.GOING_AWAY, "the server is shutting down")
-        left = min(self._settings.close_timeout, deadline - asyncio.get_running_loop().time())
-        closing = asyncio.create_task(self.manager.close())
-        gone = [connection.connection_lost_waiter for connection in self._sockets]
-        await asyncio.wait([closing, *gone], timeout=left)
-        self.abort()
-
-    def abort(self) -> None:
-        """Close whatever is still open, at once."""
-        if self._server is not None:
-            self._server.close(close_connections=False)
-        for connection in list(self._sockets):
-            connection.transport.abort()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.shut_down()
-
-    async def _handle(self, connection: ServerConnection) -> None:
-        assert isinstance(connection, AgentConnection)  # noqa: S101  # see create_connection
-        logs.IDS.set(f" connection={next(self._ids)}")
-        await ConnectionHandler(connection, self.manager).run()
 
 
 def main() -> int:
@@ -239,17 +133,6 @@ def _fit_to_descriptors(settings: Settings) -> Settings:
         logger.warning("only %d files may be open: %d connections at most", hard, room)
         return settings.model_copy(update={"max_connections": room})
     return settings
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except OSError as exc:
-        raise SettingsError(f"--tls-cert and --tls-key: no certificate and its key ({exc.strerror or exc})") from exc
-    return context
 
 
 if __name__ == "__main__":

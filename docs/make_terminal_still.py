@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from agent_loader import load_agents  # noqa: E402  # after the path
+from agent_server import AgentServer  # noqa: E402
 from settings import Settings  # noqa: E402
 from tests.display import Display  # noqa: E402
 from tests.person import Person, at_terminal  # noqa: E402
-from websocket_server import AgentServer  # noqa: E402
 
 COLUMNS, ROWS = 96, 40
 CELL, LINE, MARGIN = 8.43, 19, 22

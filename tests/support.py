@@ -9,9 +9,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from agent_contract import Agent, Turn
+from agent_server import AgentServer
 from protocol import AgentOutput, AgentResponse
 from settings import Settings
-from websocket_server import AgentServer
 
 PATIENCE = 10.0
 """Seconds: the one bound on every wait of a test. Nothing takes that long unless it is broken."""

@@ -12,10 +12,10 @@ import pytest
 from adapters.plain import PlainAgent
 from agent_contract import Approval, Turn
 from agent_loader import AgentNotLoadable, load_agent, load_agents
+from agent_server import AgentServer
 from protocol import AgentOutput, ToolCall, ToolResult
 from settings import Settings
 from tests.support import PATIENCE, Peer, Scripted, connected, eventually, logged_in, serving
-from websocket_server import AgentServer
 
 MODULE = """
 class Echo:

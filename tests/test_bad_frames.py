@@ -2,9 +2,9 @@
 
 import pytest
 
+from agent_server import AgentServer
 from tests.support import eventually, serving
 from tests.wire import ABNORMAL, Opcode, frame, head, text, undisturbed, upgraded
-from websocket_server import AgentServer
 
 LIMIT = 16 * 1024
 """Bytes of one message before the login."""

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agent_contract import Agent, Turn
+from agent_server import AgentServer
 from protocol import AgentOutput
 from tests.support import Scripted, eventually, logged_in, serving
 from tests.wire import ABNORMAL, Opcode, Wire, frame, text, undisturbed, upgraded
-from websocket_server import AgentServer
 
 BREAKS: dict[str, Callable[[Wire], None]] = {
     "a reset": Wire.reset,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from agent_server import AgentServer
 from tests.support import serving
 from tests.wire import handshake, wired
-from websocket_server import AgentServer
 
 CLIENT = "203.0.113.7"
 CDN = "198.51.100.0/24"

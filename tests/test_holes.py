@@ -9,12 +9,12 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from agent_contract import Turn
+from agent_server import AgentServer
 from connection import AgentConnection
 from frame_log import BURST, FrameLog
 from protocol import AgentOutput
 from tests.support import Scripted, eventually, logged_in, serving
 from tests.wire import ABNORMAL, Opcode, frame, text, upgraded
-from websocket_server import AgentServer
 
 KILOBYTE, MEGABYTE = 1024, 1024 * 1024
 MEANWHILE = 1.0

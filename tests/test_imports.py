@@ -27,19 +27,17 @@ SERVER_ROOMS: dict[str, set[str]] = {
     "console": set(),
     "connection_handler": {"connection", "limits", "logs", "protocol", "session", "writer"},
     "agent_loader": {"adapters", "agent_contract"},
-    "websocket_server": {
+    "agent_server": {
         "agent_contract",
-        "agent_loader",
-        "banner",
         "connection",
         "connection_handler",
         "handshake",
         "logs",
         "session",
         "settings",
-        "watchdog",
         "writer",
     },
+    "websocket_server": {"agent_loader", "agent_server", "banner", "logs", "settings", "watchdog"},
     "websocket_client_example": {"protocol", "terminal"},
 }
 

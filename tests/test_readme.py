@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent_loader import load_agents
+from agent_server import AgentServer
 from settings import Settings
 from tests.support import PATIENCE
-from websocket_server import AgentServer
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -18,12 +18,12 @@ import pytest
 
 from agent_contract import Turn
 from agent_loader import load_agents
+from agent_server import AgentServer
 from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
 from settings import Settings
 from tests.person import COMMAND, CTRL_A, CTRL_C, CTRL_K, CTRL_U, LEFT, UP, Person, at_terminal
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, serving
-from websocket_server import AgentServer
 
 OPTIONAL = ("prompt_toolkit", "rich")
 ESCAPE = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")

@@ -9,9 +9,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage
 
+from agent_server import AgentServer
 from settings import Settings, SettingsError
 from tests.support import Peer, serving
-from websocket_server import AgentServer
 
 OPENSSL = shutil.which("openssl")
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from agent_server import AgentServer
 from tests.support import PATIENCE, logged_in
-from websocket_server import AgentServer
 
 ABNORMAL = 1006
 """What a peer sees that was sent no close frame."""

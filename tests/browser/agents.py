@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from agent_contract import Approval, Turn
+from agent_server import AgentServer
 from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
 from tests.support import Scripted, serving
-from websocket_server import AgentServer
 
 
 class Stage(Scripted):

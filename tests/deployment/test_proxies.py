@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from agent_contract import Turn
+from agent_server import AgentServer
 from protocol import AgentOutput
 from tests.deployment.proxies import KINDS, NAME, Kind, Proxy, documented_settings, running
 from tests.support import PATIENCE, Peer, Scripted, eventually, serving
 from tests.wire import handshake
-from websocket_server import AgentServer
 
 SETTINGS = documented_settings()
 TOKEN = SETTINGS["auth_token"]
