@@ -118,9 +118,10 @@ class AgentTask:
         elif not isinstance(answer, AgentResponse):
             raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
         if self._stopped_for is None:
+            verdict = self._answered(answer)
             # Here and not in the callback, which would come an iteration later.
             self._task.remove_done_callback(self._done)
-            self._end(self._answered(answer))
+            self._end(verdict)
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
         if self._stopped_for is not None or self.over.done() or self._task.done():

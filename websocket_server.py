@@ -33,6 +33,9 @@ logger = logging.getLogger("server")
 THREADS = "agent-thread"
 """How the names of the threads that run synchronous agents begin."""
 
+RESISTANCE = 0.05
+"""Seconds that a task or a thread has to end when all is over."""
+
 GC_THRESHOLDS = (20_000, 5, 5)
 """For ``gc.set_threshold``: a session is some hundred objects, so the default of 700 looks after every few of them."""
 
@@ -79,7 +82,7 @@ async def _run(settings: Settings, server: AgentServer) -> int:
         await told.wait()
         await _shut_down(server)
     threads.shutdown(wait=False, cancel_futures=True)
-    _leave_behind(server)
+    await _leave_behind()
     return 0
 
 
@@ -100,21 +103,24 @@ def _on_signal(callback: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, callback)
 
 
-def _leave_behind(server: AgentServer) -> None:
+async def _leave_behind() -> None:
     """End the process now if an agent resists: neither a thread nor a coroutine that does not want to can be ended."""
-    for thread in threading.enumerate():
-        if thread.name.startswith(THREADS):
-            thread.join(0.05)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
-    if threads or server.manager.running:
-        logger.warning(
-            "%d tasks and %d threads of agents still run: ending without them",
-            len(server.manager.running),
-            len(threads),
-        )
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        _, tasks = await asyncio.wait(tasks, timeout=RESISTANCE)
+    for thread in _threads():
+        thread.join(RESISTANCE)
+    if tasks or _threads():
+        logger.warning("%d tasks and %d threads of agents still run: ending without them", len(tasks), len(_threads()))
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
 
 
 def _read_env_file(path: Path) -> None:

@@ -30,6 +30,13 @@ class Deaf:
             except asyncio.CancelledError:
                 pass
 
+class Lingering:
+    async def run(self, message, turn):
+        return message
+
+    async def aclose(self):
+        await Deaf().run("", None)
+
 def block(message):
     time.sleep(3600)
 
@@ -166,6 +173,18 @@ async def test_an_agent_that_resists_does_not_hold_up_the_end(folder: Path, agen
         code, _, log = await ended(process)
     assert code == 0
     assert "still run" in log
+    assert "Traceback" not in log
+
+
+async def test_an_agent_that_does_not_let_itself_be_closed_does_not_hold_up_the_end(folder: Path) -> None:
+    async with started(folder, "--port", "0", "--agent", "process_agents:Lingering") as process:
+        async with talking(process) as peer:
+            assert await peer.ask("hello") == "hello"
+            process.terminate()
+            assert await peer.closed() == 1001
+        code, _, log = await ended(process)
+    assert code == 0
+    assert "1 tasks and 0 threads of agents still run" in log
     assert "Traceback" not in log
 
 
