@@ -38,7 +38,6 @@ class CloseCode(IntEnum):
 
     GOING_AWAY = StandardCloseCode.GOING_AWAY
     UNSUPPORTED_DATA = StandardCloseCode.UNSUPPORTED_DATA
-    INTERNAL_ERROR = StandardCloseCode.INTERNAL_ERROR
     TOO_SLOW = 4000
     RATE_LIMITED = 4429
     AUTHENTICATION_FAILED = 4500
