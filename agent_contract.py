@@ -44,7 +44,7 @@ class Agent(Protocol):
         """Answer one message."""
 
 
-AgentFactory = Callable[[], Awaitable[Agent]]
+AgentFactory = Callable[[], Agent | Awaitable[Agent]]
 """Makes the agent of one session: called once per login."""
 
 

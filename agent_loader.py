@@ -79,11 +79,7 @@ def _factory(found: Any, spec: str) -> AgentFactory:
         _check(found, spec)
         return _Factory(found)
     if required == 1 and not inspect.isclass(found):
-
-        async def create() -> Agent:
-            return PlainAgent(found)
-
-        return create
+        return lambda: PlainAgent(found)
     raise AgentNotLoadable(
         f"cannot load agent '{spec}': '{found!r:.80}' has {required} required parameters; accepted is {ACCEPTED}"
     )
@@ -94,11 +90,7 @@ def _of_framework(found: Any, spec: str) -> AgentFactory:
         adapt(found)  # so that what cannot be served is told at the start
     except UnsupportedAgent as exc:
         raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
-
-    async def create() -> Agent:
-        return adapt(found)  # the object is shared, the memory in its adapter is the session's own
-
-    return create
+    return lambda: adapt(found)  # the object is shared, the memory in its adapter is the session's own
 
 
 def _check(factory: Any, spec: str) -> None:
@@ -119,10 +111,15 @@ class _Factory:
         self._quick = inspect.iscoroutinefunction(function)
         self._native: type | None = None
 
-    async def __call__(self) -> Agent:
-        made = await self._make()
+    def __call__(self) -> Agent | Awaitable[Agent]:
+        made = self._function() if self._quick else in_thread(self._call)
         if type(made) is self._native:
             return cast("Agent", made)  # looked at when the first one was made
+        return self._look_at(made)
+
+    async def _look_at(self, made: Any) -> Agent:
+        while inspect.isawaitable(made):  # a synchronous factory, called in a thread, may give what is to be awaited
+            made = await made
         if recognise(made) is None and isinstance(made, AbstractAsyncContextManager):
             made, close = await open_agent(made)
             return _Opened(_as_agent(made), close)
@@ -131,16 +128,12 @@ class _Factory:
             self._native = type(made)
         return agent
 
-    async def _make(self) -> Any:
-        # A synchronous factory may take a minute, and the others should not: it runs in a thread until it has proved
-        # to be quick.
-        if self._quick:
-            made = self._function()
-        else:
-            started = time.perf_counter()
-            made = await in_thread(self._function)
-            self._quick = time.perf_counter() - started < QUICK
-        return await made if inspect.isawaitable(made) else made
+    def _call(self) -> Any:
+        """Make one, in a thread: it may take a minute, and the others should not. Once it was quick, it needs none."""
+        started = time.perf_counter()
+        made = self._function()
+        self._quick = time.perf_counter() - started < QUICK
+        return made
 
 
 class _Opened:

@@ -2,23 +2,21 @@
 
 import asyncio
 import functools
-import itertools
 import socket
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.extensions.permessage_deflate import enable_server_permessage_deflate
 
-import logs
 from agent_contract import AgentFactory
-from connection import AgentConnection, CloseCode
+from close_codes import CloseCode
+from connection import AgentConnection, Listener
 from connection_handler import ConnectionHandler
 from handshake import Gatekeeper
 from session import SessionManager
 from settings import Settings, SettingsError
-from writer import Batch
 
 SHUTDOWN = 1.8
 """Seconds that a shutdown takes at most beyond its grace."""
@@ -33,12 +31,18 @@ class AgentServer:
 
     def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
         self.manager = SessionManager(settings, agents)
+        self.connections: set[AgentConnection] = set()
         self._settings = settings
         self._gatekeeper = Gatekeeper(settings, self.manager)
-        self._sockets: set[AgentConnection] = set()
-        self._server: Server | None = None
+        self._listener = Listener(
+            settings,
+            check=self._gatekeeper.check,
+            read=functools.partial(ConnectionHandler, manager=self.manager),
+            connections=self.connections,
+            extensions=enable_server_permessage_deflate(None) if settings.compression else None,
+        )
+        self._server: asyncio.Server | None = None
         self._tls = _tls(settings)
-        self._ids = itertools.count(1)
 
     async def start(self) -> None:
         """Listen.
@@ -47,25 +51,14 @@ class AgentServer:
             OSError: if the address cannot be listened on.
         """
         settings = self._settings
-        self._server = await serve(
-            self._handle,
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: AgentConnection(self._listener),
             settings.host,
             settings.port,
-            process_request=self._gatekeeper.check,  # type: ignore[arg-type]  # its connections are all ours
-            # A factory does as well as the class that the library asks for.
-            create_connection=functools.partial(  # type: ignore[arg-type]
-                AgentConnection, batch=Batch(), sockets=self._sockets, write_deadline=settings.write_deadline
-            ),
-            ssl=self._tls,
-            server_header=None,
-            compression="deflate" if settings.compression else None,
-            open_timeout=settings.handshake_timeout,
-            ping_interval=settings.ping_interval,
-            ping_timeout=settings.ping_timeout,
-            close_timeout=settings.close_timeout,
-            max_size=settings.max_login_size,
-            max_queue=settings.max_queue,
             backlog=1024,
+            ssl=self._tls,
+            ssl_handshake_timeout=settings.handshake_timeout if self._tls else None,
+            ssl_shutdown_timeout=settings.close_timeout if self._tls else None,
         )
         for listener in self._server.sockets:
             # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
@@ -83,20 +76,20 @@ class AgentServer:
         deadline = asyncio.get_running_loop().time() + self._settings.shutdown_grace + SHUTDOWN
         # Until here a health check still hears "503", and a client that it is refused.
         await self.manager.drain(self._settings.shutdown_grace)
-        self._server.close(close_connections=False)
-        for connection in list(self._sockets):
+        self._server.close()
+        for connection in list(self.connections):
             connection.hang_up(CloseCode.GOING_AWAY, "the server is shutting down")
         left = min(self._settings.close_timeout, deadline - asyncio.get_running_loop().time())
         closing = asyncio.create_task(self.manager.close())
-        gone = [connection.connection_lost_waiter for connection in self._sockets]
+        gone = [connection.lost for connection in self.connections]
         await asyncio.wait([closing, *gone], timeout=left)
         self.abort()
 
     def abort(self) -> None:
         """Close whatever is still open, at once."""
         if self._server is not None:
-            self._server.close(close_connections=False)
-        for connection in list(self._sockets):
+            self._server.close()
+        for connection in list(self.connections):
             connection.transport.abort()
 
     async def __aenter__(self) -> Self:
@@ -107,11 +100,6 @@ class AgentServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.shut_down()
-
-    async def _handle(self, connection: ServerConnection) -> None:
-        assert isinstance(connection, AgentConnection)  # noqa: S101  # see create_connection
-        logs.IDS.set(f" connection={next(self._ids)}")
-        await ConnectionHandler(connection, self.manager).run()
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -2,13 +2,11 @@
 
 import asyncio
 import hmac
-import itertools
+from collections.abc import Awaitable
 from typing import assert_never
 
-from websockets.exceptions import ConnectionClosed
-
-import logs
-from connection import AgentConnection, CloseCode
+from close_codes import CloseCode
+from connection import AgentConnection
 from limits import ErrorBudget, TokenBucket
 from protocol import (
     AgentRequest,
@@ -24,14 +22,8 @@ from protocol import (
     decode_client_frame,
     encode,
 )
-from session import Session, SessionManager
+from session import Agent, Session, SessionManager
 from writer import FrameWriter
-
-FAIR_SHARE = 50
-"""Messages of one connection after which it is the others' turn: reading what is buffered never waits by itself."""
-
-MAX_UNREAD = 1024 * 1024
-"""Bytes that a client may leave unread before its own messages have to wait."""
 
 MAX_FAILED_LOGINS = 3
 
@@ -46,14 +38,6 @@ UNCOUNTED = {
 """What an honest client runs into; it does not count towards "too many errors"."""
 
 
-class HangUp(Exception):  # noqa: N818  # an order, not an error
-    """Close the connection with this code."""
-
-    def __init__(self, code: CloseCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code, self.reason = code, reason
-
-
 class ConnectionHandler:
     """Serves one connection from its handshake to its end."""
 
@@ -63,7 +47,7 @@ class ConnectionHandler:
         self._failed_logins = 0
         self._rate = TokenBucket(self._settings.rate_limit, self._settings.rate_burst)
         self._errors = ErrorBudget(self._settings.max_errors)
-        self._login_timer = self._expect_login()
+        self._expect_login()
 
     @property
     def writer(self) -> FrameWriter:
@@ -75,49 +59,37 @@ class ConnectionHandler:
         self._session = None
         self._connection.hang_up(CloseCode.TAKEN_OVER, "the session was taken up by a newer connection")
 
-    async def run(self) -> None:
-        """Serve the connection until it is closed."""
+    def receive(self, message: str) -> asyncio.Task[None] | None:
+        """Take a message. Where a task comes back, the next message has to wait until that is done."""
         try:
-            await self._read()
-        except HangUp as exc:
-            self._connection.hang_up(exc.code, exc.reason)
-        except ConnectionClosed:
-            pass  # no error: that is how connections end
-        finally:
-            self._login_timer.cancel()
-            if self._session is not None:
-                await self._manager.leave(self._session, self)
+            return self._receive(message)
+        except ProtocolError as exc:
+            self._refuse(exc.frame)
+            return None
 
-    async def _read(self) -> None:
-        for count in itertools.count(1):
-            message = await self._connection.recv()
-            if not isinstance(message, str):
-                raise HangUp(CloseCode.UNSUPPORTED_DATA, "a frame is a text message")
-            try:
-                await self._receive(message)
-            except ProtocolError as exc:
-                self._refuse(exc.frame)
-            if count % FAIR_SHARE == 0:
-                await asyncio.sleep(0)
-            while self.writer.lag > MAX_UNREAD:
-                await self.writer.drained()
+    def end(self) -> None:
+        """The connection is closed, and what came of it is done."""
+        if self._session is not None:
+            self._manager.leave(self._session, self)
 
-    async def _receive(self, message: str) -> None:
+    def _receive(self, message: str) -> asyncio.Task[None] | None:
         allowed = self._rate.take()
         if self._rate.flooded:
-            raise HangUp(CloseCode.RATE_LIMITED, "too many messages")
+            self._connection.hang_up(CloseCode.RATE_LIMITED, "too many messages")
+            return None
         frame = decode_client_frame(message)
         request_id = frame.request_id if isinstance(frame, AgentRequest) else None
         if not allowed:
             raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", request_id=request_id)
         if isinstance(frame, Login):
-            await self._login(frame)
-        elif self._session is None:
+            return self._login(frame)
+        if self._session is None:
             raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "Log in first.", request_id=request_id)
-        else:
-            await self._dispatch(frame, self._session)
+        return self._dispatch(frame, self._session)
 
-    async def _dispatch(self, frame: AgentRequest | CancelRequest | InputResponse | Logout, session: Session) -> None:
+    def _dispatch(
+        self, frame: AgentRequest | CancelRequest | InputResponse | Logout, session: Session
+    ) -> asyncio.Task[None] | None:
         match frame:
             case AgentRequest():
                 session.start(frame)
@@ -126,34 +98,43 @@ class ConnectionHandler:
             case InputResponse():
                 session.answer(frame)
             case Logout():
-                await self._manager.end(session, farewell=LogoutResponse())
                 self._session = None
+                return self._manager.end(session, farewell=LogoutResponse())
             case _:
                 assert_never(frame)
+        return None
 
-    async def _login(self, login: Login) -> None:
+    def _login(self, login: Login) -> asyncio.Task[None] | None:
         if self._session is not None:
             raise ProtocolError(ErrorCode.ALREADY_LOGGED_IN, "This connection is logged in; log out first.")
         self._authenticate(login)
-        self._login_timer.cancel()
+        if login.session_id is not None:
+            self._enter(login, *self._manager.resume(login))
+            return None
+        agent = self._manager.new_agent(login)
+        if isinstance(agent, Awaitable):
+            self._connection.keep_alive()
+            return self._manager.keep(asyncio.create_task(self._login_with(agent, login)))
+        self._enter(login, *self._manager.open(login, agent))
+        return None
+
+    async def _login_with(self, agent: Awaitable[Agent], login: Login) -> None:
         try:
-            session, response = await self._enter(login)
-        except ProtocolError:
-            self._login_timer = self._expect_login()
-            raise
+            self._enter(login, *self._manager.open(login, await agent))
+        except ProtocolError as exc:
+            self._expect_login()
+            self._refuse(exc.frame)
+
+    def _enter(self, login: Login, session: Session, response: LoginResponse) -> None:
+        self._connection.keep_alive()
         self._connection.protocol.max_message_size = self._settings.max_message_size
+        self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}"
         self._session = session
-        logs.IDS.set(f"{logs.IDS.get().partition(' session=')[0]} session={session.id}")
         self.writer.write(encode(response))
         session.attach(self, after=login.last_seq or 0 if response.lossless else None)
 
-    async def _enter(self, login: Login) -> tuple[Session, LoginResponse]:
-        return await self._manager.open(login) if login.session_id is None else self._manager.resume(login)
-
-    def _expect_login(self) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(
-            self._settings.login_timeout, self._connection.hang_up, CloseCode.LOGIN_TIMEOUT, "no login in time"
-        )
+    def _expect_login(self) -> None:
+        self._connection.expect(self._settings.login_timeout, CloseCode.LOGIN_TIMEOUT, "no login in time")
 
     def _authenticate(self, login: Login) -> None:
         token = self._settings.auth_token
@@ -163,11 +144,7 @@ class ConnectionHandler:
         if hmac.compare_digest(token.encode(), given):
             return
         self._failed_logins += 1
-        refusal = ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "A login needs the right token.")
-        if self._failed_logins < MAX_FAILED_LOGINS:
-            raise refusal
-        self._refuse(refusal.frame)
-        raise HangUp(CloseCode.AUTHENTICATION_FAILED, "authentication failed too often")
+        raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "A login needs the right token.")
 
     def _bearer(self) -> bytes:
         """Return the token of the handshake's ``Authorization`` header, as the bytes that came."""
@@ -181,5 +158,7 @@ class ConnectionHandler:
             self._session.say(error)
         else:
             self.writer.write(encode(error))
-        if error.code not in UNCOUNTED and not self._errors.spend():
-            raise HangUp(CloseCode.TOO_MANY_ERRORS, "too many errors")
+        if self._failed_logins >= MAX_FAILED_LOGINS:
+            self._connection.hang_up(CloseCode.AUTHENTICATION_FAILED, "authentication failed too often")
+        elif error.code not in UNCOUNTED and not self._errors.spend():
+            self._connection.hang_up(CloseCode.TOO_MANY_ERRORS, "too many errors")

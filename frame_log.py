@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from typing import Protocol
 
 from encoding import numbered
@@ -27,8 +28,8 @@ class Writer(Protocol):
     def gather(self, frame: bytes) -> None:
         """Take a frame that others will follow at once; never waits."""
 
-    async def drained(self) -> None:
-        """Wait until the reader lags by less than ``BURST``, or is gone."""
+    def drained(self) -> Awaitable[None]:
+        """Return what is done when the reader lags by less than ``BURST``, or is gone."""
 
 
 class LogBudget:

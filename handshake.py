@@ -59,7 +59,7 @@ class Gatekeeper:
         if path == "/asyncapi.json":
             return _json(connection, HTTPStatus.OK, self._description)
         page = self._console.respond(path) if self._console is not None else None
-        return page or connection.respond(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
+        return page or connection.protocol.reject(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
 
     def _health(self, connection: AgentConnection) -> Response:
         down = self._manager.shutting_down
@@ -77,11 +77,11 @@ class Gatekeeper:
     def _refuse_origin(self, connection: AgentConnection, request: Request, address: str) -> Response | None:
         hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
         if len(hosts) != 1:
-            return connection.respond(HTTPStatus.BAD_REQUEST, "A request has one Host.\n")
+            return connection.protocol.reject(HTTPStatus.BAD_REQUEST, "A request has one Host.\n")
         if not origins or (len(origins) == 1 and self._may_use(origins[0], hosts[0], address)):
             return None
         logger.warning("refused a page of origin %.200r, which asked for host %.200r", origins, hosts[0])
-        return connection.respond(HTTPStatus.FORBIDDEN, "This origin may not use this server.\n")
+        return connection.protocol.reject(HTTPStatus.FORBIDDEN, "This origin may not use this server.\n")
 
     def _may_use(self, origin: str, host: str, address: str) -> bool:
         """Whether a page of this origin may: a browser lets any page open a WebSocket to any host."""
@@ -110,7 +110,7 @@ class Gatekeeper:
             text = "There are too many connections from this address.\n"
         else:
             return None
-        response = connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        response = connection.protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, text)
         response.headers["Retry-After"] = "5"
         return response
 
@@ -124,11 +124,11 @@ class Gatekeeper:
             if not self._by_address[address]:
                 del self._by_address[address]
 
-        connection.connection_lost_waiter.add_done_callback(release)
+        connection.lost.add_done_callback(release)
 
     def _address_of(self, connection: AgentConnection, request: Request) -> str:
         """Return the client's address: that of the peer, or what trusted proxies say of it."""
-        address = str(connection.remote_address[0])
+        address = connection.address
         if not self._proxies:
             return address
         forwarded = ",".join(request.headers.get_all("X-Forwarded-For")).split(",")
@@ -141,7 +141,7 @@ class Gatekeeper:
 
 
 def _json(connection: AgentConnection, status: HTTPStatus, text: str) -> Response:
-    response = connection.respond(status, text)
+    response = connection.protocol.reject(status, text)
     del response.headers["Content-Type"]
     response.headers["Content-Type"] = "application/json"
     response.headers["Cache-Control"] = "no-store"

@@ -5,7 +5,7 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from agent_contract import Agent, AgentFactory, Turn
@@ -144,13 +144,16 @@ class Session:
         """Whether a frame of this number was ever given out."""
         return seq <= self._log.last_seq
 
-    async def end(self, farewell: ServerFrame | None = None) -> None:
-        """Stop every task, wait until each has said its last frame, close the agent, then say farewell."""
+    def end(self, farewell: ServerFrame | None = None) -> Coroutine[Any, Any, None]:
+        """Stop every task now; what is returned sees each say its last frame, closes the agent, then says farewell."""
         if self._expiry is not None:
             self._expiry.cancel()
         tasks = list(self.tasks.values())
         for task in tasks:
             task.cancel()
+        return self._close(tasks, farewell)
+
+    async def _close(self, tasks: Collection[AgentTask], farewell: ServerFrame | None) -> None:
         await all_over(tasks)
         await self._close_agent()
         if farewell is not None:
@@ -158,6 +161,7 @@ class Session:
         self.client = None
         self._log.detach()
         self._log.clear()
+        logger.debug("session %s ended", self.id)
 
     def _find(self, task_id: str) -> AgentTask:
         task = self.tasks.get(task_id)
@@ -204,11 +208,11 @@ class SessionManager:
         self._opening = 0
         self._kept: set[asyncio.Task[Any]] = set()
 
-    async def open(self, login: Login) -> tuple[Session, LoginResponse]:
-        """Open a session.
+    def new_agent(self, login: Login) -> Agent | Awaitable[Agent]:
+        """Make the agent of a new session; one that takes its time is to be awaited at once.
 
         Raises:
-            ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``.
+            ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
         """
         self._refuse_while_shutting_down()
         create_agent = self._agents.get(login.agent or next(iter(self._agents)))
@@ -217,11 +221,17 @@ class SessionManager:
             raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.")
         if len(self.sessions) + self._opening >= self.settings.max_sessions:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, "The server has no room for another session.")
-        self._opening += 1
         try:
-            agent = await self._new_agent(create_agent)
-        finally:
-            self._opening -= 1
+            agent = create_agent()
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:
+            raise _unavailable(exc) from exc
+        if not isinstance(agent, Awaitable):
+            return agent
+        self._opening += 1
+        return self._expect_agent(agent)
+
+    def open(self, login: Login, agent: Agent) -> tuple[Session, LoginResponse]:
+        """Open a session."""
         session = Session(agent, self, resumable=bool(login.resumable))
         self.sessions[session.id] = session
         logger.debug("session %s opened", session.id)
@@ -260,26 +270,26 @@ class SessionManager:
             text = "The session runs as many tasks as it may." if too_many else "The server is at its limit of tasks."
             raise ProtocolError(ErrorCode.TOO_MANY_TASKS, text, request_id=request.request_id)
 
-    async def leave(self, session: Session, client: Client) -> None:
+    def leave(self, session: Session, client: Client) -> None:
         """The connection of this client is lost: a resumable session waits for the next one, any other ends."""
         if session.client is not client or session.id not in self.sessions:
             return  # taken up by a newer connection, or over
         if session.resumable:
             session.detach()
         else:
-            await self.end(session)
+            self.end(session)
 
-    async def end(self, session: Session, *, farewell: LogoutResponse | None = None) -> None:
-        """End a session; one that is ending already is left to whoever ends it."""
-        if self.sessions.pop(session.id, None) is not None:
-            self.budget.detached.pop(session.id, None)
-            await session.end(farewell)
-            logger.debug("session %s ended", session.id)
+    def end(self, session: Session, *, farewell: LogoutResponse | None = None) -> asyncio.Task[None] | None:
+        """End a session: nobody can take it up from now on. One that is ending already is left to whoever ends it."""
+        if self.sessions.pop(session.id, None) is None:
+            return None
+        self.budget.detached.pop(session.id, None)
+        return self.keep(asyncio.create_task(session.end(farewell)))
 
     def expire(self, session: Session) -> None:
         """End a session that nobody came back to."""
         logger.info("session %s expires: nobody came back to it", session.id)
-        self.keep(asyncio.create_task(self.end(session)))
+        self.end(session)
 
     async def drain(self, grace: float) -> None:
         """Take nothing new, wait ``grace`` seconds for the running tasks, then stop them."""
@@ -293,7 +303,7 @@ class SessionManager:
 
     async def close(self) -> None:
         """End every session."""
-        await asyncio.gather(*(self.end(session) for session in list(self.sessions.values())))
+        await asyncio.gather(*filter(None, [self.end(session) for session in list(self.sessions.values())]))
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         """Own a task until it is done: the loop itself would let it be collected."""
@@ -301,17 +311,24 @@ class SessionManager:
         task.add_done_callback(self._kept.discard)
         return task
 
-    async def _new_agent(self, create_agent: AgentFactory) -> Agent:
-        creation = self.keep(asyncio.create_task(contained(create_agent())))
-        failure = await outcome(creation, self.settings.agent_creation_timeout)
-        if failure is None:
-            return creation.result()
-        error_id = secrets.token_hex(4)
-        logger.error("no agent could be created, error_id=%s", error_id, exc_info=failure)
-        text = told(failure, otherwise="The agent is not available. The server's log has the details.")
-        raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, error_id=error_id)
+    async def _expect_agent(self, agent: Awaitable[Agent]) -> Agent:
+        try:
+            creation = self.keep(asyncio.create_task(contained(agent)))
+            failure = await outcome(creation, self.settings.agent_creation_timeout)
+        finally:
+            self._opening -= 1
+        if failure is not None:
+            raise _unavailable(failure)
+        return creation.result()
 
     def _refuse_while_shutting_down(self, request_id: str | None = None) -> None:
         if self.shutting_down:
             text = "The server is shutting down."
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, text, request_id=request_id)
+
+
+def _unavailable(failure: BaseException) -> ProtocolError:
+    error_id = secrets.token_hex(4)
+    logger.error("no agent could be created, error_id=%s", error_id, exc_info=failure)
+    text = told(failure, otherwise="The agent is not available. The server's log has the details.")
+    return ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, error_id=error_id)

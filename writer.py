@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from websockets.asyncio.server import ServerConnection
 from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
 
 from frame_log import BURST
 
@@ -39,31 +39,33 @@ class FrameWriter:
     too would delay a lone frame, and cost the loop an iteration for each.
     """
 
-    def __init__(self, connection: ServerConnection, batch: Batch) -> None:
+    def __init__(self, protocol: ServerProtocol, transport: asyncio.Transport, batch: Batch) -> None:
         self.lag = 0
         """Bytes that were written here and that the socket has not taken yet."""
-        self._connection, self._batch = connection, batch
+        self.paused = False
+        """Whether the socket takes nothing more for now."""
+        self._protocol, self._transport, self._batch = protocol, transport, batch
         self._wrote = 0.0
         self._frames: list[bytes] = []
         self._waiters: list[asyncio.Future[None]] = []
 
     def write(self, frame: bytes) -> None:
         """Take a frame; never waits. A connection that is closing drops it."""
-        if self._frames or self._connection.paused or time.perf_counter() - self._wrote < ON_ITS_HEELS:
+        if self._frames or self.paused or time.perf_counter() - self._wrote < ON_ITS_HEELS:
             self.gather(frame)
         else:
             self._send([frame])
 
     def gather(self, frame: bytes) -> None:
         """Take a frame that others will follow at once; never waits."""
-        if not self._frames and not self._connection.paused:
+        if not self._frames and not self.paused:
             self._batch.add(self)
         self._frames.append(frame)
         self.lag += len(frame)
 
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
-        while self._frames and not self._connection.paused:
+        while self._frames and not self.paused:
             self._send(self._take())
         if self.lag <= BURST and self._waiters:
             self._wake()
@@ -78,11 +80,11 @@ class FrameWriter:
         self._frames, self.lag = [], 0
         self._wake()
 
-    async def drained(self) -> None:
-        """Wait until the reader lags by less than ``BURST``, or is gone."""
+    def drained(self) -> asyncio.Future[None]:
+        """Return what is done when the reader lags by less than ``BURST``, or is gone."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        return waiter
 
     def _take(self) -> list[bytes]:
         """Take frames of some ``BURST`` bytes, at least one."""
@@ -99,16 +101,16 @@ class FrameWriter:
         return frames
 
     def _send(self, frames: list[bytes]) -> None:
-        protocol = self._connection.protocol
+        protocol = self._protocol
         if protocol.state is not OPEN:
             return
         self._wrote = time.perf_counter()
         if not protocol.extensions:
-            self._connection.transport.write(b"".join([_head(len(frame)) + frame for frame in frames]))
+            self._transport.write(b"".join([_head(len(frame)) + frame for frame in frames]))
             return
         for frame in frames:
             protocol.send_text(frame)
-        self._connection.transport.write(b"".join(protocol.data_to_send()))
+        self._transport.write(b"".join(protocol.data_to_send()))
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []

@@ -8,7 +8,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from agent_contract import Agent, Turn
+from agent_contract import Agent, AgentFactory, Turn
 from agent_server import AgentServer
 from protocol import AgentOutput, AgentResponse
 from settings import Settings
@@ -113,17 +113,10 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    create_agent: Callable[[], Agent | Awaitable[Agent]] = Scripted, **settings: Any
-) -> AsyncIterator[AgentServer]:
+async def serving(create_agent: AgentFactory = Scripted, **settings: Any) -> AsyncIterator[AgentServer]:
     """Run a server on a free port of the loopback address, and shut it down."""
-
-    async def create() -> Agent:
-        agent = create_agent()
-        return await agent if isinstance(agent, Awaitable) else agent
-
     defaults: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "shutdown_grace": 0, "cancel_timeout": 5}
-    async with AgentServer(Settings(**{**defaults, **settings}), {"agent": create}) as server:
+    async with AgentServer(Settings(**{**defaults, **settings}), {"agent": create_agent}) as server:
         yield server
 
 
@@ -142,6 +135,12 @@ async def logged_in(server: AgentServer, **login: Any) -> AsyncIterator[Peer]:
     async with connected(server) as peer:
         await peer.login(**login)
         yield peer
+
+
+async def made(create_agent: AgentFactory) -> Agent:
+    """Return the agent that a factory makes, at once or in its time."""
+    agent = create_agent()
+    return await agent if isinstance(agent, Awaitable) else agent
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from agent_loader import AgentNotLoadable, load_agent, load_agents
 from agent_server import AgentServer
 from protocol import AgentOutput, ToolCall, ToolResult
 from settings import Settings
-from tests.support import PATIENCE, Peer, Scripted, connected, eventually, logged_in, serving
+from tests.support import PATIENCE, Peer, Scripted, connected, eventually, logged_in, made, serving
 
 MODULE = """
 class Echo:
@@ -57,13 +57,13 @@ def module(tmp_path: Path) -> Path:
     ],
 )
 async def test_a_file_may_hold_any_kind_of_agent(module: Path, attribute: str, answer: str) -> None:
-    agent = await load_agent(f"{module}:{attribute}")()
+    agent = await made(load_agent(f"{module}:{attribute}"))
     assert await agent.run("so it is", Ear()) == answer
 
 
 async def test_a_module_is_found_by_its_name(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(module.parent)
-    agent = await load_agent("served_agent:Echo")()
+    agent = await made(load_agent("served_agent:Echo"))
     assert await agent.run("hello", Ear()) == "hello"
 
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_served_is_told_in_one_line(module: Path, spec: str, told
 
 async def test_a_factory_that_makes_no_agent_is_told_apart(module: Path) -> None:
     with pytest.raises(TypeError, match="the factory made a int, which has no 'async def run"):
-        await load_agent(f"{module}:junk")()
+        await made(load_agent(f"{module}:junk"))
 
 
 class Ear:

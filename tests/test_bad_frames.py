@@ -119,4 +119,4 @@ async def test_whoever_leaves_within_a_message_is_forgotten(caplog: pytest.LogCa
 
 async def _alone(server: AgentServer) -> None:
     """Wait until the neighbour's connection is the only one."""
-    await eventually(lambda: len(server._sockets) == 1)
+    await eventually(lambda: len(server.connections) == 1)

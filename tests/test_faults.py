@@ -27,7 +27,7 @@ every_break = pytest.mark.parametrize("break_link", BREAKS.values(), ids=BREAKS.
 
 
 def links(server: AgentServer) -> int:
-    return len(server._sockets)
+    return len(server.connections)
 
 
 def credentials(login: dict[str, Any]) -> dict[str, str]:
@@ -162,7 +162,7 @@ async def test_a_resume_does_not_wait_for_the_old_link_that_hangs(caplog: pytest
     ):
         login = await hanging.login(resumable=True)
         hanging.send(text("agent_request", message="count 1000"))
-        await eventually(lambda: any(link.paused for link in server._sockets))
+        await eventually(lambda: any(link.writer.paused for link in server.connections))
         assert (await resume(wire, login, 0))["lossless"]
         numbers = [(await wire.receive_event())[1]["seq"] for _ in range(1002)]
         assert numbers == list(range(1, 1003))

@@ -19,23 +19,24 @@ SERVER_ROOMS: dict[str, set[str]] = {
     "banner": {"settings"},
     "frame_log": {"encoding", "protocol"},
     "writer": {"frame_log"},
-    "connection": {"limits", "writer"},
+    "close_codes": set(),
+    "inbox": {"close_codes", "logs", "writer"},
+    "connection": {"close_codes", "inbox", "limits", "logs", "settings", "writer"},
     "turn": {"encoding", "frame_log", "protocol"},
     "agent_task": {"agent_contract", "encoding", "frame_log", "logs", "protocol", "turn"},
     "session": {"agent_contract", "agent_task", "frame_log", "protocol", "settings"},
     "handshake": {"connection", "console", "session", "settings"},
     "console": set(),
-    "connection_handler": {"connection", "limits", "logs", "protocol", "session", "writer"},
+    "connection_handler": {"close_codes", "connection", "limits", "protocol", "session", "writer"},
     "agent_loader": {"adapters", "agent_contract"},
     "agent_server": {
         "agent_contract",
+        "close_codes",
         "connection",
         "connection_handler",
         "handshake",
-        "logs",
         "session",
         "settings",
-        "writer",
     },
     "websocket_server": {"agent_loader", "agent_server", "banner", "logs", "settings", "watchdog"},
     "websocket_client_example": {"protocol", "terminal"},
@@ -62,6 +63,11 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 @pytest.mark.parametrize("room", NO_SOCKETS)
 def test_what_agents_and_sessions_are_made_of_knows_no_websockets(room: str) -> None:
     assert "websockets" not in imported(ROOT / f"{room}.py")
+
+
+@pytest.mark.parametrize("room", SERVER_ROOMS.keys() - {"websocket_client_example"})
+def test_the_server_uses_the_library_without_its_asyncio_layer(room: str) -> None:
+    assert "websockets.asyncio" not in (ROOT / f"{room}.py").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "adapters").rglob("*.py")), ids=lambda path: path.stem)

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from connection import CloseCode
+from close_codes import CloseCode
 from docs.asyncapi import DOCS, GOLDEN, Prose, describe
 from protocol import AnyClientFrame, AnyServerFrame, ErrorCode, TaskSnapshot
 from settings import Settings

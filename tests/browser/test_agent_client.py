@@ -383,7 +383,9 @@ async def test_a_session_that_the_server_lost_fails_what_ran_in_it_and_the_next_
         await asyncio.wait_for(agent.parked.wait(), PATIENCE)
         link.cut()
         (session,) = server.manager.sessions.values()
-        await server.manager.end(session)
+        ending = server.manager.end(session)
+        assert ending is not None
+        await ending
         link.mend()
         assert (await tab.page.evaluate("window.lost"))["thrown"] == "ConnectionLost"
         assert await tab.page.evaluate("client.ask('emit anew')") == "anew"

@@ -13,7 +13,7 @@ from agent_loader import AgentNotLoadable, load_agent
 from protocol import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
-from tests.support import logged_in, serving
+from tests.support import logged_in, made, serving
 
 pytest.importorskip("pydantic_ai")
 
@@ -342,7 +342,7 @@ async def test_sessions_share_the_connections_to_the_provider(monkeypatch: pytes
     monkeypatch.setenv("AGENT_MODEL", "openai:any")
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     create_agent = load_agent("test:create_agent")
-    first, second = await create_agent(), await create_agent()
+    first, second = await made(create_agent), await made(create_agent)
     assert isinstance(first, ModelAgent)
     assert first is not second
     assert model_agent._agent.cache_info().misses == 1

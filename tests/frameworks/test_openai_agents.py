@@ -12,6 +12,7 @@ from adapters.frameworks import adapt
 from agent_loader import load_agent
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
+from tests.support import made
 
 pytest.importorskip("agents")
 
@@ -127,4 +128,4 @@ async def test_an_mcp_server_that_a_factory_opens_serves_its_session_and_is_clos
 
 
 async def _login(spec: str) -> Any:
-    return await load_agent(spec)()
+    return await made(load_agent(spec))

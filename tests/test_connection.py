@@ -1,0 +1,155 @@
+"""What the server does for a WebSocket connection itself: whom it hears, keeps and closes."""
+
+import asyncio
+import logging
+
+import pytest
+
+from agent_contract import Agent, Turn
+from protocol import AgentOutput
+from session import Session, SessionManager
+from tests.support import Scripted, eventually, serving
+from tests.wire import Opcode, frame, handshake, text, undisturbed, upgraded, wired
+
+LEAVE = frame(Opcode.CLOSE, b"\x03\xe8")
+
+
+async def test_a_client_that_answers_pings_is_kept_and_pinged_again() -> None:
+    async with (
+        serving(ping_interval=0.05, ping_timeout=5) as server,
+        upgraded(server.port, resumable=False) as wire,
+    ):
+        for _ in range(3):
+            assert await wire.receive() == (Opcode.PING, b"")
+            wire.send(frame(Opcode.PONG))
+        wire.send(text("agent_request", message="still there"))
+        events = [await wire.receive() for _ in range(2)]
+        assert b"still there" in b"".join(payload for _, payload in filter(None, events))
+
+
+async def test_a_client_that_answers_no_ping_is_closed() -> None:
+    async with (
+        serving(ping_interval=0.05, ping_timeout=0.05) as server,
+        upgraded(server.port, resumable=False) as wire,
+    ):
+        assert await wire.close_code() == 1011
+
+
+async def count(limit: str, turn: Turn) -> str:
+    for number in range(int(limit)):
+        await turn.emit(AgentOutput(output=f"{number} ".ljust(1000, ".")))
+    return limit
+
+
+async def test_a_client_that_has_much_to_read_first_is_not_taken_for_a_dead_one() -> None:
+    async with (
+        serving(lambda: Scripted(count=count), ping_interval=0.05, ping_timeout=0.05, send_buffer=4096) as server,
+        upgraded(server.port, receive_buffer=2048, resumable=False) as wire,
+    ):
+        wire.send(text("agent_request", message="count 100"))
+        received = await wire.trickle(b"agent_response", size=4096, pause=0.03)
+        assert all(f'"{number} ..'.encode() in received for number in range(100))
+
+
+async def test_a_client_that_reads_again_is_alive_without_an_answer() -> None:
+    async with (
+        serving(lambda: Scripted(count=count), ping_interval=0.05, ping_timeout=0.3, send_buffer=4096) as server,
+        upgraded(server.port, receive_buffer=2048, resumable=False) as wire,
+    ):
+        (connection,) = server.connections
+        assert await wire.receive() == (Opcode.PING, b"")
+        wire.send(text("agent_request", message="count 100"))
+        await eventually(lambda: connection.writer.paused)
+        frames = [await wire.receive() for _ in range(102)]
+        assert all(frame is not None and frame[0] == Opcode.TEXT for frame in frames)
+        assert await wire.receive() == (Opcode.PING, b"")
+
+
+async def test_what_comes_with_the_handshake_is_heard_in_its_order() -> None:
+    agent = Scripted()
+    async with serving(lambda: agent) as server, wired(server.port) as wire:
+        wire.send(handshake(), text("login"), text("agent_request", message="one"), text("logout"), text("login"))
+        assert await wire.status() == 101
+        events = [(await wire.receive_event())[0] for _ in range(5)]
+        assert events == [
+            "login_response",
+            "agent_request_received",
+            "task_cancelled",
+            "logout_response",
+            "login_response",
+        ]
+
+
+async def test_what_comes_before_a_goodbye_is_heard() -> None:
+    agent = Scripted()
+    async with serving(lambda: agent) as server, upgraded(server.port) as wire:
+        wire.send(text("login", resumable=True), text("agent_request", message="park"), LEAVE)
+        await agent.parked.wait()
+        assert await wire.close_code() == 1000
+        (session,) = server.manager.sessions.values()
+        assert session.client is None
+
+
+async def test_a_client_that_says_much_at_once_leaves_the_others_their_turn() -> None:
+    agent = Scripted()
+    async with (
+        serving(lambda: agent, max_tasks=1000, rate_limit="none") as server,
+        upgraded(server.port, resumable=False) as first,
+        upgraded(server.port, resumable=False) as second,
+    ):
+        first.send(*(text("agent_request", message="many") for _ in range(300)))
+        second.send(text("agent_request", message="one"))
+        await eventually(lambda: len(agent.runs) == 301)
+        assert agent.runs.index("one") <= 50
+
+
+async def test_a_client_that_leaves_during_its_login_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    gate, agent = asyncio.Event(), Scripted()
+
+    async def create() -> Agent:
+        await gate.wait()
+        return agent
+
+    async with serving(create) as server:
+        gate.set()
+        async with undisturbed(server, caplog):
+            gate.clear()
+            async with upgraded(server.port) as wire:
+                (connection,) = {each for each in server.connections if each.log_ids.endswith("=1")}
+                wire.send(text("login"), text("agent_request", message="unheard"), LEAVE)
+                await eventually(connection.lost.done)
+            gate.set()
+            await eventually(lambda: agent.closed == 1)
+            assert len(server.manager.sessions) == 1
+            assert connection._timer is not None
+            assert connection._timer.cancelled()
+
+
+async def test_a_bug_of_the_server_closes_that_connection_and_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with serving() as server, upgraded(server.port, resumable=False) as wire:
+        monkeypatch.setattr(Session, "start", start)
+        wire.send(text("agent_request", message="x"), text("agent_request", message="y"))
+        assert await wire.close_code() == 1011
+        await eventually(lambda: not server.manager.sessions)
+    assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
+
+
+async def test_so_does_one_in_a_login_that_takes_its_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def create() -> Agent:
+        return Scripted()
+
+    def open_session(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with serving(create) as server, upgraded(server.port) as wire:
+        monkeypatch.setattr(SessionManager, "open", open_session)
+        wire.send(text("login"), text("agent_request", message="x"))
+        assert await wire.close_code() == 1011
+    assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
