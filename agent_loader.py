@@ -161,6 +161,8 @@ def _as_agent(made: Any) -> Agent:
 
 
 def _required_parameters(function: Callable[..., Any]) -> int:
+    if inspect.isclass(function) and function.__init__ is object.__init__ and function.__new__ is object.__new__:
+        return 0  # as it would be told, but that takes 2 ms of the start
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

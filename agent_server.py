@@ -2,13 +2,14 @@
 
 import asyncio
 import functools
+import itertools
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from websockets.extensions.permessage_deflate import enable_server_permessage_deflate
+from websockets.extensions.base import ServerExtensionFactory
 
 from agent_contract import AgentFactory
 from close_codes import CloseCode
@@ -17,6 +18,7 @@ from connection_handler import ConnectionHandler
 from handshake import Gatekeeper
 from session import SessionManager
 from settings import Settings, SettingsError
+from writer import Batch
 
 SHUTDOWN = 1.8
 """Seconds that a shutdown takes at most beyond its grace."""
@@ -39,7 +41,9 @@ class AgentServer:
             check=self._gatekeeper.check,
             read=functools.partial(ConnectionHandler, manager=self.manager),
             connections=self.connections,
-            extensions=enable_server_permessage_deflate(None) if settings.compression else None,
+            extensions=_extensions(settings),
+            batch=Batch(),
+            ids=itertools.count(1),
         )
         self._server: asyncio.Server | None = None
         self._tls = _tls(settings)
@@ -100,6 +104,14 @@ class AgentServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.shut_down()
+
+
+def _extensions(settings: Settings) -> Sequence[ServerExtensionFactory] | None:
+    if not settings.compression:
+        return None
+    from websockets.extensions.permessage_deflate import enable_server_permessage_deflate  # noqa: PLC0415  # seldom
+
+    return enable_server_permessage_deflate(None)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -9,11 +9,9 @@ and nothing waits for a peer without a deadline.
 import asyncio
 import contextlib
 import functools
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 from websockets.extensions.base import ServerExtensionFactory
 from websockets.frames import Frame, Opcode
@@ -46,8 +44,7 @@ PING_RATE, PING_BURST = 10, 100
 """Pings a second that are answered, and how many may come at once: what is answered may never be read."""
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """What the connections of one listening server share."""
 
     settings: Settings
@@ -56,9 +53,10 @@ class Listener:
     read: "Callable[[AgentConnection], Reader]"
     """Makes the reader of a connection that was opened."""
     connections: "set[AgentConnection]"
+    """Those that are open."""
     extensions: Sequence[ServerExtensionFactory] | None
-    batch: Batch = field(default_factory=Batch)
-    ids: Iterator[int] = field(default_factory=itertools.count)
+    batch: Batch
+    ids: Iterator[int]
 
 
 class AgentConnection(asyncio.Protocol):

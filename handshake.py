@@ -1,7 +1,6 @@
 """Who may open a connection: limits, Host and Origin, and the few paths that answer plain HTTP."""
 
 import ipaddress
-import json
 import logging
 import socket
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from pydantic_core import to_json
 from websockets.http11 import Request, Response
 
 from connection import AgentConnection
@@ -72,7 +72,7 @@ class Gatekeeper:
             "tasks": len(self._manager.running),
         }
         status = HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK
-        return _json(connection, status, json.dumps(state) + "\n")
+        return _json(connection, status, f"{to_json(state).decode()}\n")
 
     def _refuse_origin(self, connection: AgentConnection, request: Request, address: str) -> Response | None:
         hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")

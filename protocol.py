@@ -54,7 +54,7 @@ class ToolCall(Event):
     """A tool is about to run. The server gives it a ``tool_call_id`` where the agent has none."""
 
     tool_name: str
-    tool_kwargs: dict[str, Any] = Field(default_factory=dict)
+    tool_kwargs: dict[str, Any] = {}
     tool_call_id: Optional[str] = None
 
 
@@ -178,7 +178,7 @@ class TaskSnapshot(Event):
     status: Literal["running", "completed", "cancelled", "failed"]
     output: str  # the text so far; of a long one the newest 256 KiB
     response: Optional[str] = None
-    pending_inputs: list[PendingInput] = Field(default_factory=list)
+    pending_inputs: list[PendingInput] = []
     code: Optional[str] = None
     message: Optional[str] = None
     error_id: Optional[str] = None

@@ -1,10 +1,9 @@
 """Which framework an agent object is of, and the adapter for it. Imports none of them."""
 
 import re
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from agent_contract import Agent
 
@@ -13,8 +12,7 @@ class UnsupportedAgent(ValueError):  # noqa: N818 -- it is the agent that is nam
     """An object that no adapter can serve. Its text is one line, and says what could be served instead."""
 
 
-@dataclass(frozen=True)
-class Framework:
+class Framework(NamedTuple):
     """One row of the table: a class is known by the start of its module's name and by its own name."""
 
     module: str

@@ -4,11 +4,12 @@ import asyncio
 import logging
 
 import pytest
+from websockets.asyncio.client import connect
 
 from agent_contract import Agent, Turn
 from protocol import AgentOutput
 from session import Session, SessionManager
-from tests.support import Scripted, eventually, serving
+from tests.support import Peer, Scripted, eventually, serving
 from tests.wire import Opcode, frame, handshake, text, undisturbed, upgraded, wired
 
 LEAVE = frame(Opcode.CLOSE, b"\x03\xe8")
@@ -114,8 +115,9 @@ async def test_a_client_that_leaves_during_its_login_leaves_nothing_behind(caplo
         gate.set()
         async with undisturbed(server, caplog):
             gate.clear()
+            neighbours = set(server.connections)
             async with upgraded(server.port) as wire:
-                (connection,) = {each for each in server.connections if each.log_ids.endswith("=1")}
+                (connection,) = server.connections - neighbours
                 wire.send(text("login"), text("agent_request", message="unheard"), LEAVE)
                 await eventually(connection.lost.done)
             gate.set()
@@ -123,6 +125,15 @@ async def test_a_client_that_leaves_during_its_login_leaves_nothing_behind(caplo
             assert len(server.manager.sessions) == 1
             assert connection._timer is not None
             assert connection._timer.cancelled()
+
+
+async def test_messages_are_compressed_where_both_sides_want_that() -> None:
+    message = "say " + "again and " * 5000
+    async with serving(compression=True) as server, connect(f"ws://127.0.0.1:{server.port}") as socket:
+        assert [extension.name for extension in socket.protocol.extensions] == ["permessage-deflate"]
+        peer = Peer(socket)
+        await peer.login()
+        assert await peer.ask(message) == message
 
 
 async def test_a_bug_of_the_server_closes_that_connection_and_is_logged_once(

@@ -37,6 +37,7 @@ SERVER_ROOMS: dict[str, set[str]] = {
         "handshake",
         "session",
         "settings",
+        "writer",
     },
     "websocket_server": {"agent_loader", "agent_server", "banner", "logs", "settings", "watchdog"},
     "websocket_client_example": {"protocol", "terminal"},
