@@ -78,6 +78,7 @@ class Settings(BaseModel):
     max_threads: Count = Field(64, description="threads for synchronous agents and tools")
     rate_limit: SecondsOrNone = Field(100, description="messages a second from one connection")
     rate_burst: Count = Field(200, description="messages that may come at once on top of that")
+    uvloop: bool = Field(default=False, description="run on uvloop, which has to be installed")
     compression: bool = Field(default=False, description="permessage-deflate, some 50 kB of memory a connection")
     send_buffer: Count = Field(64 * 1024, description="kernel's send buffer of one connection")
 

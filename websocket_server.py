@@ -56,10 +56,12 @@ def main() -> int:
         logs.configure(settings.log_level)
         settings = _fit_to_descriptors(settings)
         server = AgentServer(settings, load_agents(settings.agent))
+        loop_factory = _uvloop() if settings.uvloop else None
     except (SettingsError, AgentNotLoadable) as exc:
         print(f"websocket_server.py: {exc}", file=sys.stderr)
         return 2
-    return asyncio.run(_run(settings, server))
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(_run(settings, server))
 
 
 async def _run(settings: Settings, server: AgentServer) -> int:
@@ -121,6 +123,14 @@ async def _leave_behind() -> None:
 
 def _threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+
+
+def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415  # it is not in requirements.txt
+    except ImportError as exc:
+        raise SettingsError("--uvloop: first run pip install -r requirements-uvloop.txt") from exc
+    return uvloop.new_event_loop
 
 
 def _read_env_file(path: Path) -> None:

@@ -1,8 +1,14 @@
 """What every test starts from: no settings of whoever runs it."""
 
+import asyncio
 import os
 
 import pytest
+
+if os.environ.get("EVENT_LOOP") == "uvloop":
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 @pytest.fixture(autouse=True)

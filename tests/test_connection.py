@@ -142,7 +142,7 @@ async def test_a_bug_of_the_server_closes_that_connection_and_is_logged_once(
     def start(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    async with serving() as server, upgraded(server.port, resumable=False) as wire:
+    async with serving(close_timeout=0.1) as server, upgraded(server.port, resumable=False) as wire:
         monkeypatch.setattr(Session, "start", start)
         wire.send(text("agent_request", message="x"), text("agent_request", message="y"))
         assert await wire.close_code() == 1011

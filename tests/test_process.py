@@ -43,6 +43,9 @@ def block(message):
 async def echo(message):
     return message
 
+async def loop(message):
+    return type(asyncio.get_running_loop()).__module__
+
 async def key(message):
     import os
     return os.environ["SOME_KEY"]
@@ -148,6 +151,24 @@ async def test_a_wrong_setting_stops_the_start_with_one_clear_line(
     assert code == 2
     assert told in log.splitlines()[-1]
     assert "Traceback" not in log
+
+
+async def test_uvloop_runs_the_server_where_it_is_asked_for(folder: Path) -> None:
+    pytest.importorskip("uvloop")
+    async with started(folder, "--port", "0", "--uvloop", "--agent", "process_agents:loop") as process:
+        async with talking(process) as peer:
+            assert await peer.ask("which") == "uvloop"
+        process.terminate()
+        code, _, log = await ended(process)
+    assert (code, "Traceback" in log) == (0, False)
+
+
+async def test_uvloop_that_is_not_installed_stops_the_start_with_what_to_do(folder: Path) -> None:
+    (folder / "uvloop.py").write_text("raise ImportError\n")  # as if it were not
+    async with started(folder, "--uvloop", PYTHONPATH=str(folder)) as process:
+        code, _, log = await ended(process)
+    assert code == 2
+    assert log == "websocket_server.py: --uvloop: first run pip install -r requirements-uvloop.txt\n"
 
 
 async def test_a_port_that_is_taken_stops_the_start(folder: Path) -> None:
