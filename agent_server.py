@@ -39,7 +39,7 @@ class AgentServer:
         self._listener = Listener(
             settings,
             check=self._gatekeeper.check,
-            read=functools.partial(ConnectionHandler, manager=self.manager),
+            new_reader=functools.partial(ConnectionHandler, manager=self.manager),
             connections=self.connections,
             extensions=_extensions(settings),
             batch=Batch(),

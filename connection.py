@@ -50,7 +50,7 @@ class Listener(NamedTuple):
     settings: Settings
     check: "Callable[[AgentConnection, Request], Response | None]"
     """Returns the answer to a request that is not to become a WebSocket."""
-    read: "Callable[[AgentConnection], Reader]"
+    new_reader: "Callable[[AgentConnection], Reader]"
     """Makes the reader of a connection that was opened."""
     connections: "set[AgentConnection]"
     """Those that are open."""
@@ -163,7 +163,7 @@ class AgentConnection(asyncio.Protocol):
         self.protocol.send_response(self._listener.check(self, request) or self.protocol.accept(request))
         self._send()
         if self.protocol.state is OPEN:
-            self._inbox = Inbox(self, self._listener.read(self), self._settings.max_queue)
+            self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue)
 
     def _send(self) -> None:
         """Send what the protocol itself has to say."""
