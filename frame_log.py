@@ -66,15 +66,16 @@ class FrameLog:
         self._ended: deque[TaskSnapshot] = deque()
         self._ended_size = 0
         self._writer: Writer | None = None
-        self._burst = 0
+        self.room = BURST
+        """Bytes that may be said until it is the others' turn; below zero it is."""
 
     def append(self, frame: bytes, *, more_follows: bool = False) -> None:
-        """Say a frame. Never waits: an agent calls ``breathe`` before it where ``crowded`` is true."""
+        """Say a frame. Never waits: an agent calls ``breathe`` before it where there is no ``room``."""
         if self.keeps:
             self.last_seq += 1
             frame = numbered(frame, self.last_seq)
             self._keep(frame)
-        self._burst += len(frame)
+        self.room -= len(frame)
         if self._writer is None:
             return
         if more_follows:
@@ -82,17 +83,12 @@ class FrameLog:
         else:
             self._writer.write(frame)
 
-    @property
-    def crowded(self) -> bool:
-        """Whether so much was said at once that it is the others' turn."""
-        return self._burst > BURST
-
     async def breathe(self) -> None:
         """Give way to the loop, then wait for an attached reader that lags. An absent one keeps nobody waiting."""
         await asyncio.sleep(0)
         while self._writer is not None and self._writer.lag > BURST:
             await self._writer.drained()
-        self._burst = 0
+        self.room = BURST
 
     def attach(self, writer: Writer, *, after: int | None = None) -> None:
         """Send to this writer from now on, and first what was said after number ``after``."""

@@ -44,10 +44,11 @@ class TaskTurn:
             asyncio.CancelledError: when the task has ended and something of it still runs.
             TypeError: if it is no event.
         """
-        if self._log.crowded:
+        if self._log.room < 0:
             # Before it is said: an agent that gives up waiting has said nothing, so that it cannot pile up either.
             await self._log.breathe()
-        self._check_running()
+        if self._ended:
+            raise _over()
         if isinstance(event, AgentOutput):
             for frame in self._output.encode(event.output):
                 self._log.append(frame)
@@ -67,7 +68,8 @@ class TaskTurn:
             TimeoutError: if there is none within ``expires_in`` seconds.
             asyncio.CancelledError: when the task has ended and something of it still runs.
         """
-        self._check_running()
+        if self._ended:
+            raise _over()
         pending = _pending(question)
         answer: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
         self._inputs[pending.input_id] = pending, answer
@@ -105,10 +107,6 @@ class TaskTurn:
     def pending_inputs(self) -> list[PendingInput]:
         """The questions that wait for an answer, oldest first."""
         return [pending for pending, _ in self._inputs.values()]
-
-    def _check_running(self) -> None:
-        if self._ended:
-            raise asyncio.CancelledError("the task has ended")
 
     def _call(self, call: ToolCall) -> None:
         call_id = clean(call.tool_call_id or secrets.token_hex(8))
@@ -163,6 +161,10 @@ class RecentText:
         """Return at most 256 KiB of it, cut before a character."""
         text = clean("".join(self._pieces))
         return text.encode()[-OUTPUT_LIMIT:].decode(errors="ignore")
+
+
+def _over() -> asyncio.CancelledError:
+    return asyncio.CancelledError("the task has ended")
 
 
 def _pending(question: InputRequired) -> PendingInput:

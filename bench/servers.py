@@ -133,8 +133,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without settings, and without those of a ``.env``: the defaults are measured."""
+    """Return the environment without settings, and without those of a ``.env``: the defaults are measured.
+
+    Compiled modules are kept, as they are wherever that is not forbidden: else each start would compile them again.
+    """
     own = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
+    own.pop("PYTHONDONTWRITEBYTECODE", None)
     return own | {"PYTHON_DOTENV_DISABLED": "1"}
 
 
