@@ -112,13 +112,8 @@ class AgentTask:
     async def _run(self) -> None:
         IDS.set(f"{IDS.get()} task={self.id}")  # in this asyncio task's own context
         logger.debug("started")
-        answer = await contained(self._agent.run(self._message, self.turn))
-        if isinstance(answer, str):
-            answer = AgentResponse(response=answer)
-        elif not isinstance(answer, AgentResponse):
-            raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
+        verdict = self._answered(await contained(self._agent.run(self._message, self.turn)))
         if self._stopped_for is None:
-            verdict = self._answered(answer)
             # Here and not in the callback, which would come an iteration later.
             self._task.remove_done_callback(self._done)
             self._end(verdict)
@@ -147,7 +142,11 @@ class AgentTask:
         text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
         return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
 
-    def _answered(self, answer: AgentResponse) -> Verdict:
+    def _answered(self, answer: str | AgentResponse) -> Verdict:
+        if isinstance(answer, str):
+            return AgentResponseFrame(task_id=self.id, response=clean(answer))
+        if not isinstance(answer, AgentResponse):
+            raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
         usage = jsonable(answer.usage) if answer.usage else None
         return AgentResponseFrame(
             task_id=self.id,

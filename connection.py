@@ -85,8 +85,8 @@ class AgentConnection(asyncio.Protocol):
 
     @property
     def address(self) -> str:
-        """The peer's IP address."""
-        return str(self.transport.get_extra_info("peername")[0])
+        """The peer's IP address; empty where it has gone before it was looked at."""
+        return str((self.transport.get_extra_info("peername") or ("",))[0])
 
     def hang_up(self, code: CloseCode, reason: str) -> None:
         """Say what is left to say and close. Does not wait: a peer that does not answer is cut off in time."""
