@@ -713,6 +713,10 @@ def main() -> int:
         asyncio.run(ask_once(options.uri, options.token, options.message, frames_only=options.json))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as ``head`` has. What is still to be flushed at the exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except ClientError as exc:
         note(f"error: {exc}")
         return 1

@@ -136,6 +136,22 @@ async def test_json_prints_every_frame_on_a_line_of_its_own() -> None:
     assert json.loads(out.splitlines()[-1])["data"]["response"] == "It is noon."
 
 
+async def count(limit: str, turn: Turn) -> str:
+    for number in range(int(limit)):
+        await turn.emit(AgentOutput(output=f"{number} "))
+    return limit
+
+
+async def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
+    async with agent_at(Scripted(count=count)) as uri:
+        command = f"{sys.executable} {COMMAND} --uri {uri} --json 'count 2000' | head -n 1"
+        process = await asyncio.create_subprocess_shell(command, stdout=PIPE, stderr=PIPE)
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+    assert json.loads(out)["event"] == "login_response"
+    assert err == b""
+
+
 async def test_nothing_an_agent_says_reaches_the_terminal_as_a_command() -> None:
     async with agent_at(Scripted(hostile=hostile)) as uri:
         for options, typed in ((["hostile"], ""), (["hostile", "--json"], ""), ([], "hostile\n")):
