@@ -1,12 +1,15 @@
 """What the server does for a WebSocket connection itself: whom it hears, keeps and closes."""
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 from websockets.asyncio.client import connect
 
 from agent_contract import Agent, Turn
+from inbox import MAX_UNREAD
 from protocol import AgentOutput
 from session import Session, SessionManager
 from tests.support import Peer, Scripted, eventually, serving
@@ -104,6 +107,49 @@ async def test_a_client_that_says_much_at_once_leaves_the_others_their_turn() ->
         assert agent.runs.index("one") <= 50
 
 
+async def test_a_client_that_leaves_much_unread_has_its_own_messages_wait() -> None:
+    async with (
+        serving(lambda: Scripted(big=big), send_buffer=4096, max_queue=1) as server,
+        upgraded(server.port, receive_buffer=4096, resumable=False) as wire,
+    ):
+        (connection,) = server.connections
+        wire.send(*(text("agent_request", message="big") for _ in range(10)))
+        await eventually(lambda: connection.writer.lag > MAX_UNREAD)
+        wire.send(*(text("agent_request", message="big") for _ in range(5)))
+        await eventually(lambda: not connection.transport.is_reading())
+        frames = [await wire.receive() for _ in range(30)]
+        assert sum(b"agent_response" in payload for _, payload in filter(None, frames)) == 15
+
+
+async def big(_rest: str, _turn: Turn) -> str:
+    return "x" * 200_000
+
+
+async def test_what_a_client_says_during_its_login_waits_unread_and_is_heard_then() -> None:
+    gate, agent = asyncio.Event(), Scripted()
+
+    async def create() -> Agent:
+        await gate.wait()
+        return agent
+
+    async with serving(create, max_queue=4) as server, upgraded(server.port) as wire:
+        (connection,) = server.connections
+        wire.send(text("login"), *(text("agent_request", message=str(number)) for number in range(5)))
+        await eventually(lambda: not connection.transport.is_reading())
+        wire.send(text("agent_request", message="5"))
+        gate.set()
+        assert (await wire.receive_event())[0] == "login_response"
+        await eventually(lambda: agent.runs == ["0", "1", "2", "3", "4", "5"])
+
+
+async def test_nothing_runs_on_for_a_client_that_said_much_and_left() -> None:
+    async with serving(max_tasks=1000, rate_limit="none") as server, upgraded(server.port, resumable=False) as wire:
+        wire.send(*(text("agent_request", message="park") for _ in range(70)), LEAVE)
+        assert await wire.close_code() == 1000
+        await eventually(lambda: not server.connections)
+        await eventually(lambda: not server.manager.sessions and not server.manager.running)
+
+
 async def test_a_client_that_leaves_during_its_login_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
     gate, agent = asyncio.Event(), Scripted()
 
@@ -125,6 +171,32 @@ async def test_a_client_that_leaves_during_its_login_leaves_nothing_behind(caplo
             assert len(server.manager.sessions) == 1
             assert connection._timer is not None
             assert connection._timer.cancelled()
+
+
+async def test_what_a_connection_was_made_of_is_freed_without_the_collector() -> None:
+    async with serving() as server:
+        gc.disable()
+        try:
+            async with upgraded(server.port, resumable=False) as wire:
+                (connection,) = server.connections
+                remains = [weakref.ref(part) for part in (connection, connection.protocol, connection.writer)]
+                del connection
+                wire.send(text("agent_request", message="x"), LEAVE)
+                assert await wire.close_code() == 1000
+            await eventually(lambda: not any(part() for part in remains))
+        finally:
+            gc.enable()
+
+
+async def test_without_pings_a_client_that_has_logged_in_may_stay() -> None:
+    async with (
+        serving(ping_interval=None, login_timeout=0.2) as server,
+        upgraded(server.port, resumable=False) as wire,
+        upgraded(server.port) as idle,
+    ):
+        assert await idle.close_code() == 4502
+        wire.send(text("agent_request", message="x"))
+        assert (await wire.receive_event())[0] == "agent_request_received"
 
 
 async def test_messages_are_compressed_where_both_sides_want_that() -> None:
