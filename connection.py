@@ -105,9 +105,11 @@ class AgentConnection(asyncio.Protocol):
     def keep_alive(self) -> None:
         """Keep the connection, as long as its peer answers pings."""
         self._awaits_pong = False
+        if self.protocol.state is not OPEN:
+            return
         if self._settings.ping_interval is None:
             self._stop(self._timer)
-        elif self.protocol.state is OPEN:
+        else:
             self._wait(self._settings.ping_interval, self._ping)
 
     # ---- Opening and closing -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from agent_contract import Agent, Turn
+from close_codes import CloseCode
 from inbox import MAX_UNREAD
 from protocol import AgentOutput
 from session import Session, SessionManager
@@ -206,6 +207,23 @@ async def test_messages_are_compressed_where_both_sides_want_that() -> None:
         peer = Peer(socket)
         await peer.login()
         assert await peer.ask(message) == message
+
+
+async def test_a_login_that_is_done_during_the_goodbye_does_not_prolong_it() -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def create() -> Agent:
+        asked.set()
+        await gate.wait()
+        return Scripted()
+
+    async with serving(create, ping_interval=None, close_timeout=0.2) as server, upgraded(server.port) as wire:
+        (connection,) = server.connections
+        wire.send(text("login"))
+        await asked.wait()
+        connection.hang_up(CloseCode.GOING_AWAY, "")
+        gate.set()
+        await eventually(connection.lost.done)
 
 
 async def test_a_bug_of_the_server_closes_that_connection_and_is_logged_once(
