@@ -90,10 +90,13 @@ class Inbox:
             self._reader.end()
 
     def _control_flow(self) -> None:
+        transport = self._line.transport
+        if transport.is_closing():
+            return  # uvloop's would raise
         if len(self._messages) > self._max_queue:
-            self._line.transport.pause_reading()
-        elif not self._messages and not self._line.transport.is_reading():
-            self._line.transport.resume_reading()
+            transport.pause_reading()
+        elif not self._messages and not transport.is_reading():
+            transport.resume_reading()
 
     def _read(self, message: list[Frame]) -> None:
         if message[0].opcode is not Opcode.TEXT:
