@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Literal, TypeVar
 
 from agent_contract import Agent, AgentError
-from encoding import clean, jsonable
+from encoding import clean, jsonable, response_frame
 from frame_log import FrameLog
 from logs import IDS
 from protocol import AgentResponse, AgentResponseFrame, ErrorCode, ErrorFrame, TaskCancelled, TaskSnapshot, encode
@@ -16,13 +16,7 @@ from turn import TaskTurn
 logger = logging.getLogger("server.task")
 
 T = TypeVar("T")
-Verdict = AgentResponseFrame | TaskCancelled | ErrorFrame
-
-STATUS: dict[type[Verdict], Literal["completed", "cancelled", "failed"]] = {
-    AgentResponseFrame: "completed",
-    TaskCancelled: "cancelled",
-    ErrorFrame: "failed",
-}
+Status = Literal["running", "completed", "cancelled", "failed"]
 
 
 async def contained(awaitable: Awaitable[T]) -> T:
@@ -91,32 +85,23 @@ class AgentTask:
             return
         logger.warning("task %s does not stop: it is abandoned, and still runs", self.id)
         self.abandoned = True
-        self._end(
-            ErrorFrame(message="The task could not be stopped.", code=ErrorCode.CANCEL_FAILED, task_id=self.id),
-        )
+        self._fail("The task could not be stopped.", ErrorCode.CANCEL_FAILED)
 
-    def snapshot(self, verdict: Verdict | None = None) -> TaskSnapshot:
-        """Return how it stands, or with a verdict how it ended."""
+    def snapshot(self, status: Status = "running", **ending: str | None) -> TaskSnapshot:
+        """Return how it stands, or how it ended."""
         snapshot = TaskSnapshot(
-            task_id=self.id,
-            status=STATUS[type(verdict)] if verdict is not None else "running",
-            output=self.turn.text,
-            pending_inputs=self.turn.pending_inputs,
+            task_id=self.id, status=status, output=self.turn.text, pending_inputs=self.turn.pending_inputs
         )
-        if isinstance(verdict, AgentResponseFrame):
-            snapshot.response = verdict.response
-        elif isinstance(verdict, ErrorFrame):
-            snapshot.code, snapshot.message, snapshot.error_id = verdict.code, verdict.message, verdict.error_id
-        return snapshot
+        return snapshot.model_copy(update=ending)
 
     async def _run(self) -> None:
         IDS.set(f"{IDS.get()} task={self.id}")  # in this asyncio task's own context
         logger.debug("started")
-        verdict = self._answered(await contained(self._agent.run(self._message, self.turn)))
+        text, frame = self._answered(await contained(self._agent.run(self._message, self.turn)))
         if self._stopped_for is None:
             # Here and not in the callback, which would come an iteration later.
             self._task.remove_done_callback(self._done)
-            self._end(verdict)
+            self._end("completed", frame, response=text)
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
         if self._stopped_for is not None or self.over.done() or self._task.done():
@@ -131,28 +116,24 @@ class AgentTask:
         if self.abandoned:
             logger.warning("task %s, which was abandoned, has ended", self.id)
             self._on_end(self)
+        elif self._stopped_for == "cancel":
+            self._end("cancelled", encode(TaskCancelled(task_id=self.id)))
+        elif self._stopped_for is not None:
+            self._fail("The agent took too long.", self._stopped_for)
         else:
-            self._end(self._not_answered(task, error_id))
+            text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
+            self._fail(text, ErrorCode.AGENT_FAILED, error_id)
 
-    def _not_answered(self, task: asyncio.Task[None], error_id: str | None) -> Verdict:
-        if self._stopped_for == "cancel":
-            return TaskCancelled(task_id=self.id)
-        if self._stopped_for is not None:
-            return ErrorFrame(message="The agent took too long.", code=self._stopped_for, task_id=self.id)
-        text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
-        return ErrorFrame(message=text, code=ErrorCode.AGENT_FAILED, task_id=self.id, error_id=error_id)
-
-    def _answered(self, answer: str | AgentResponse) -> Verdict:
+    def _answered(self, answer: str | AgentResponse) -> tuple[str, bytes]:
+        """Return the answer's text, and its frame."""
         if isinstance(answer, str):
-            return AgentResponseFrame(task_id=self.id, response=clean(answer))
+            text = clean(answer)
+            return text, response_frame(self.id, text)
         if not isinstance(answer, AgentResponse):
             raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
-        usage = jsonable(answer.usage) if answer.usage else None
-        return AgentResponseFrame(
-            task_id=self.id,
-            response=clean(answer.response),
-            usage=usage if isinstance(usage, dict) else None,
-        )
+        text, usage = clean(answer.response), jsonable(answer.usage) if answer.usage else None
+        usage = usage if isinstance(usage, dict) else None
+        return text, encode(AgentResponseFrame(task_id=self.id, response=text, usage=usage))
 
     def _log_failure(self, task: asyncio.Task[None]) -> str | None:
         """Log what an agent raised; return the id under which the log has it."""
@@ -163,15 +144,19 @@ class AgentTask:
         logger.error("task %s failed, error_id=%s", self.id, error_id, exc_info=failure)
         return error_id
 
-    def _end(self, verdict: Verdict) -> None:
+    def _fail(self, message: str, code: ErrorCode, error_id: str | None = None) -> None:
+        frame = encode(ErrorFrame(message=message, code=code, task_id=self.id, error_id=error_id))
+        self._end("failed", frame, code=code, message=message, error_id=error_id)
+
+    def _end(self, status: Status, frame: bytes, **ending: str | None) -> None:
         self._clear_timer()
-        logger.debug("task %s ends: %s", self.id, verdict.event)
+        logger.debug("task %s ends: %s", self.id, status)
         self.turn.end(unfinished="The task ended before this tool did.")
         if self._log.keeps:
-            self._log.remember(self.snapshot(verdict))
+            self._log.remember(self.snapshot(status, **ending))
         # The id is free before the terminal frame is said: who has read it may rely on that.
         self._on_end(self)
-        self._log.append(encode(verdict))
+        self._log.append(frame)
         self.over.set_result(None)
 
     def _clear_timer(self) -> None:

@@ -45,6 +45,21 @@ def numbered(frame: bytes, seq: int) -> bytes:
     return b'%s,"seq":%d}}' % (frame[:-2], seq)
 
 
+# The frames that every task has are made without their models, which would take a seventh of all the time that a small
+# request takes. tests/test_golden.py holds them to what the models say.
+
+
+def received_frame(task_id: str, request_id: str | None) -> bytes:
+    """Return the ``agent_request_received`` of a task."""
+    given = b"" if request_id is None else b',"request_id":' + to_json(request_id)
+    return b'{"event":"agent_request_received","data":{"task_id":"%s"%s}}' % (task_id.encode(), given)
+
+
+def response_frame(task_id: str, response: str) -> bytes:
+    """Return the ``agent_response`` of a task that has no usage to report; the text is clean."""
+    return b'{"event":"agent_response","data":{"task_id":"%s","response":%s}}' % (task_id.encode(), to_json(response))
+
+
 class OutputEncoder:
     """The ``agent_output`` frames of one task. The part that is the same in all of them is encoded once."""
 

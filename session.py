@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 from agent_contract import Agent, AgentFactory, Turn
 from agent_task import AgentTask, all_over, contained, outcome, told
+from encoding import received_frame
 from frame_log import FrameLog, LogBudget, Writer
 from protocol import (
     AgentRequest,
-    AgentRequestReceived,
     CancelRequest,
     ErrorCode,
     InputResponse,
@@ -87,9 +87,8 @@ class Session:
         if task_id is None:
             self._manager.admit(self, request)
             task_id = self._start(request)
-        confirmation = AgentRequestReceived(task_id=task_id, request_id=request.request_id)
         # The task's first step comes right behind, and mostly has something to say.
-        self._log.append(encode(confirmation), more_follows=True)
+        self._log.append(received_frame(task_id, request.request_id), more_follows=True)
 
     def cancel(self, request: CancelRequest) -> None:
         """Stop a task.

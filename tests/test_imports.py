@@ -24,7 +24,7 @@ SERVER_ROOMS: dict[str, set[str]] = {
     "connection": {"close_codes", "inbox", "limits", "logs", "settings", "writer"},
     "turn": {"encoding", "frame_log", "protocol"},
     "agent_task": {"agent_contract", "encoding", "frame_log", "logs", "protocol", "turn"},
-    "session": {"agent_contract", "agent_task", "frame_log", "protocol", "settings"},
+    "session": {"agent_contract", "agent_task", "encoding", "frame_log", "protocol", "settings"},
     "handshake": {"connection", "console", "session", "settings"},
     "console": set(),
     "connection_handler": {"close_codes", "connection", "limits", "protocol", "session", "writer"},
