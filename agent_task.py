@@ -19,12 +19,24 @@ T = TypeVar("T")
 Status = Literal["running", "completed", "cancelled", "failed"]
 
 
+class Containment:
+    """Makes an agent's ``sys.exit()`` a failure of its task: it does not end the server."""
+
+    def __enter__(self) -> None:
+        """Begin with the agent's code."""
+
+    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> None:
+        if isinstance(failure, (SystemExit, KeyboardInterrupt)):
+            raise RuntimeError("the agent tried to end the process") from failure  # noqa: TRY004  # no wrong type
+
+
+CONTAINED = Containment()
+
+
 async def contained(awaitable: Awaitable[T]) -> T:
-    """Await an agent's code so that its ``sys.exit()`` fails its task and does not end the server."""
-    try:
+    """Await an agent's code, contained."""
+    with CONTAINED:
         return await awaitable
-    except (SystemExit, KeyboardInterrupt) as exc:
-        raise RuntimeError("the agent tried to end the process") from exc
 
 
 async def outcome(task: asyncio.Task[Any], seconds: float) -> BaseException | None:
@@ -97,7 +109,9 @@ class AgentTask:
     async def _run(self) -> None:
         IDS.set(f"{IDS.get()} task={self.id}")  # in this asyncio task's own context
         logger.debug("started")
-        text, frame = self._answered(await contained(self._agent.run(self._message, self.turn)))
+        with CONTAINED:  # not by ``contained``: each step of the agent would pass through one coroutine more
+            answer = await self._agent.run(self._message, self.turn)
+        text, frame = self._answered(answer)
         if self._stopped_for is None:
             # Here and not in the callback, which would come an iteration later.
             self._task.remove_done_callback(self._done)

@@ -54,25 +54,26 @@ class FrameWriter:
         if self._frames or self.paused or time.perf_counter() - self._wrote < ON_ITS_HEELS:
             self.gather(frame)
         else:
-            self._send([frame])
+            self._send(self._framed(frame))
 
     def gather(self, frame: bytes) -> None:
         """Take a frame that others will follow at once; never waits."""
         if not self._frames and not self.paused:
             self._batch.add(self)
-        self._frames.append(frame)
-        self.lag += len(frame)
+        framed = self._framed(frame)
+        self._frames.append(framed)
+        self.lag += len(framed)
 
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
         while self._frames and not self.paused:
-            self._send(self._take())
+            self._send(b"".join(self._take()))
         if self.lag <= BURST and self._waiters:
             self._wake()
 
     def finish(self) -> None:
         """Hand over everything, whether or not the socket takes it: the connection is about to close."""
-        self._send(self._frames)
+        self._send(b"".join(self._frames))
         self.abandon()
 
     def abandon(self) -> None:
@@ -100,17 +101,19 @@ class FrameWriter:
         self.lag -= size
         return frames
 
-    def _send(self, frames: list[bytes]) -> None:
-        protocol = self._protocol
-        if protocol.state is not OPEN:
-            return
-        self._wrote = time.perf_counter()
-        if not protocol.extensions:
-            self._transport.write(b"".join([_head(len(frame)) + frame for frame in frames]))
-            return
-        for frame in frames:
-            protocol.send_text(frame)
-        self._transport.write(b"".join(protocol.data_to_send()))
+    def _send(self, data: bytes) -> None:
+        if self._protocol.state is OPEN:
+            self._wrote = time.perf_counter()
+            self._transport.write(data)
+
+    def _framed(self, frame: bytes) -> bytes:
+        """Return what a frame is on the wire."""
+        if not self._protocol.extensions:
+            return _head(len(frame)) + frame
+        if self._protocol.state is not OPEN:
+            return b""  # the library would refuse it
+        self._protocol.send_text(frame)
+        return b"".join(self._protocol.data_to_send())
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []

@@ -28,7 +28,6 @@ SCENARIOS: Final = MappingProxyType(
                 "p50": Figure("delay p50, ms", 3, (ratio("≤", 1.2),)),
                 "p99": Figure("delay p99, ms", 2, (value("≤", 5),)),
             },
-            rounds=3,
         ),
         "round-trip": Scenario(
             "round trip: one request after the other",
