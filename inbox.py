@@ -82,7 +82,7 @@ class Inbox:
                 self._hold(self._line.writer.drained())
             else:
                 self._read(self._messages.popleft())
-        else:
+        if self._messages and not self._held:
             self._held = True
             asyncio.get_running_loop().call_soon(self._go_on)
         self._control_flow()

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 
 from agent_contract import Agent, Turn
 from close_codes import CloseCode
-from inbox import MAX_UNREAD
+from inbox import FAIR_SHARE, MAX_UNREAD
 from protocol import AgentOutput
 from session import Session, SessionManager
 from tests.support import Peer, Scripted, eventually, serving
@@ -106,6 +106,19 @@ async def test_a_client_that_says_much_at_once_leaves_the_others_their_turn() ->
         second.send(text("agent_request", message="one"))
         await eventually(lambda: len(agent.runs) == 301)
         assert agent.runs.index("one") <= 50
+
+
+async def test_the_last_message_of_a_fair_share_is_waited_for_like_any_other() -> None:
+    class SlowToClose(Scripted):
+        async def aclose(self) -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    async with serving(SlowToClose) as server, upgraded(server.port, resumable=False) as wire:
+        refused = [text("cancel_request", task_id="unknown")] * (FAIR_SHARE - 1)
+        wire.send(*refused, text("logout"), text("login"))
+        events = [(await wire.receive_event())[0] for _ in range(FAIR_SHARE + 1)]
+        assert events[-2:] == ["logout_response", "login_response"]
 
 
 async def test_a_client_that_leaves_much_unread_has_its_own_messages_wait() -> None:
