@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from agent_contract import Turn
-from protocol import AgentOutput
+from agentsocket.agent.contract import Turn
+from agentsocket.protocol.events import AgentOutput
 
 TEXT = "some thirty-five characters of text"
 

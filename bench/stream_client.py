@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 from websockets.asyncio.client import connect
 
-from protocol import AgentRequest, Login, encode
-from websocket_client_example import WebSocketClient
+from agentsocket.client.client import WebSocketClient
+from agentsocket.protocol.codec import encode
+from agentsocket.protocol.frames import AgentRequest, Login
 
 
 async def by_stream(uri: str, message: str) -> AsyncIterator[object]:

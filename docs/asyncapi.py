@@ -12,11 +12,13 @@ from typing import Any, get_args
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from handshake import VERSION
-from protocol import AnyClientFrame, AnyServerFrame, ClientFrame, ErrorCode, ServerFrame
+from agentsocket import __version__
+from agentsocket.protocol.errors import ErrorCode
+from agentsocket.protocol.frames import AnyClientFrame, AnyServerFrame, ClientFrame, ServerFrame
 
 DOCS = Path(__file__).parent
-DESCRIPTION = DOCS / "asyncapi.json"
+DESCRIPTION = DOCS.parent / "agentsocket" / "protocol" / "asyncapi.json"
+"""Part of the package, since the server shows it; ``docs/asyncapi.json`` is a link to it."""
 GOLDEN = DOCS.parent / "tests" / "golden"
 
 REPLIES = {
@@ -105,7 +107,7 @@ def describe() -> dict[str, Any]:
     unasked = [frame.event for frame in get_args(AnyServerFrame) if frame.event not in ONLY_REPLIES]
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "Agent server", "version": VERSION, "description": INTRODUCTION},
+        "info": {"title": "Agent server", "version": __version__, "description": INTRODUCTION},
         "defaultContentType": "application/json",
         "servers": _servers(),
         "channels": {"connection": _channel(events, prose)},

@@ -12,9 +12,9 @@ sys.path.insert(0, str(ROOT))
 
 from playwright.async_api import Browser, Page  # noqa: E402  # after the path
 
-from agent_loader import load_agents  # noqa: E402
-from agent_server import AgentServer  # noqa: E402
-from settings import Settings  # noqa: E402
+from agentsocket.agent.loader import load_agents  # noqa: E402
+from agentsocket.server import AgentServer  # noqa: E402
+from agentsocket.settings import Settings  # noqa: E402
 from tests.browser.chromium import Tab, browser_path, launched  # noqa: E402
 
 SIZES = {"console": (1280, 900), "console-phone": (390, 780)}

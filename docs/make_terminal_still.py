@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from agent_loader import load_agents  # noqa: E402  # after the path
-from agent_server import AgentServer  # noqa: E402
-from settings import Settings  # noqa: E402
+from agentsocket.agent.loader import load_agents  # noqa: E402  # after the path
+from agentsocket.server import AgentServer  # noqa: E402
+from agentsocket.settings import Settings  # noqa: E402
 from tests.display import Display  # noqa: E402
 from tests.person import Person, at_terminal  # noqa: E402
 

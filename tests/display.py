@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from terminal.text import cells
+from agentsocket.terminal.text import cells
 
 _TOKEN = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\x1b(?:[()].|[=>78])|(\x1b.*)\Z|(.)", re.DOTALL)
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
-from agent_contract import Agent
-from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
-from test import OfflineAgent
+from agentsocket.agent.contract import Agent
+from agentsocket.offline_agent.agent import OfflineAgent
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 
 PATIENCE = 10.0
 """Seconds: the one bound on every wait."""

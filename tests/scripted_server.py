@@ -9,8 +9,8 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
+from agentsocket.client.client import WebSocketClient
 from tests.support import PATIENCE
-from websocket_client_example import WebSocketClient
 
 
 class Wire:

@@ -8,13 +8,19 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from agent_contract import Agent, AgentFactory, Turn
-from agent_server import AgentServer
-from protocol import AgentOutput, AgentResponse
-from settings import Settings
+from agentsocket.agent.contract import Agent, AgentFactory, Turn
+from agentsocket.agent.loader import load_agents
+from agentsocket.protocol.events import AgentOutput, AgentResponse
+from agentsocket.server import AgentServer
+from agentsocket.settings import Settings
 
 PATIENCE = 10.0
 """Seconds: the one bound on every wait of a test. Nothing takes that long unless it is broken."""
+
+
+def load_agent(spec: str) -> AgentFactory:
+    """Load one agent."""
+    return load_agents([spec])["default"]
 
 
 class Scripted:

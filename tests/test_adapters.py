@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from adapters import frameworks
-from adapters.conversation import Memory, Tokens, approve, as_text
-from adapters.frameworks import FRAMEWORKS, UnsupportedAgent, adapt, recognise
-from adapters.resources import open_agent
+from agentsocket.agent.adapters import frameworks
+from agentsocket.agent.adapters.conversation import Memory, Tokens, approve, as_text
+from agentsocket.agent.adapters.frameworks import FRAMEWORKS, UnsupportedAgent, adapt, recognise
+from agentsocket.agent.adapters.resources import open_agent
 from tests.server_process import ROOT
 
 
@@ -92,7 +92,7 @@ def test_a_package_that_is_too_old_is_refused_in_one_line(installed: dict[str, s
 
 def test_no_framework_is_imported_before_an_agent_of_it_turns_up() -> None:
     modules = "agents langchain_core langgraph llama_index google.adk pydantic_ai"
-    code = f"import sys, websocket_server, agent_loader; print(*(m for m in '{modules}'.split() if m in sys.modules))"
+    code = f"import sys, websocket_server, agentsocket.agent.loader; print(*(m for m in '{modules}'.split() if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

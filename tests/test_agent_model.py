@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from agent_loader import AgentNotLoadable, load_agent
-from test import OfflineAgent, create_agent
+from agentsocket.agent.loader import AgentNotLoadable
+from agentsocket.offline_agent.agent import OfflineAgent, create_agent
 from tests.offline import PATIENCE
+from tests.support import load_agent
 
 ROOT = Path(__file__).parent.parent
 
 FACTORIES = """
-from agent_contract import AgentError
+from agentsocket import AgentError
 
 class Agent:
     async def run(self, message, turn):
@@ -43,21 +44,22 @@ def test_without_a_model_the_offline_agent_answers(monkeypatch: pytest.MonkeyPat
 
 def test_without_a_model_nothing_of_one_is_imported() -> None:
     program = (
-        "import sys, websocket_server, agent_loader; agent_loader.load_agent('test:create_agent'); "
-        "print(*{name.partition('.')[0] for name in sys.modules})"
+        "import sys, websocket_server; from agentsocket.agent.loader import load_agents; "
+        "load_agents(['test:create_agent']); "
+        "print(*sys.modules)"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env={}, capture_output=True, check=True, text=True, timeout=PATIENCE
     )
-    assert "offline_agent" in loaded.stdout.split()
+    assert "agentsocket.offline_agent" in loaded.stdout.split()
     assert not {"pydantic_ai", "openai", "anthropic", "httpx"} & set(loaded.stdout.split())
 
 
 def test_packages_that_a_model_needs_and_are_missing_are_told_of_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENT_MODEL", "openai:gpt-5-mini")
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
-    monkeypatch.delitem(sys.modules, "offline_agent.model_agent", raising=False)
-    with pytest.raises(AgentNotLoadable, match=r"pip install -r requirements-llm\.txt$"):
+    monkeypatch.delitem(sys.modules, "agentsocket.offline_agent.model_agent", raising=False)
+    with pytest.raises(AgentNotLoadable, match=r'pip install "\.\[llm\]"$'):
         load_agent("test:create_agent")
 
 

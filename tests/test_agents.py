@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from adapters.plain import PlainAgent
-from agent_contract import Approval, Turn
-from agent_loader import AgentNotLoadable, load_agent, load_agents
-from agent_server import AgentServer
-from protocol import AgentOutput, ToolCall, ToolResult
-from settings import Settings
-from tests.support import PATIENCE, Peer, Scripted, connected, eventually, logged_in, made, serving
+from agentsocket.agent.adapters.plain import PlainAgent
+from agentsocket.agent.contract import Approval, Turn
+from agentsocket.agent.loader import AgentNotLoadable, load_agents
+from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
+from agentsocket.server import AgentServer
+from agentsocket.settings import Settings
+from tests.support import PATIENCE, Peer, Scripted, connected, eventually, load_agent, logged_in, made, serving
 
 MODULE = """
 class Echo:

@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
+from agentsocket.protocol.errors import ErrorCode
+from agentsocket.protocol.frames import AnyClientFrame, AnyServerFrame
 from docs.asyncapi import DESCRIPTION, ONLY_REPLIES, REPLIES, describe
-from protocol import AnyClientFrame, AnyServerFrame, ErrorCode
 from tests.support import PATIENCE, serving
 from tests.wire import handshake, wired
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from agent_contract import Agent, Turn
-from protocol import AgentOutput, ToolCall, ToolResult
+from agentsocket.agent.contract import Agent, Turn
+from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
+from agentsocket.telemetry.watchdog import Watchdog
 from tests.support import Peer, Scripted, connected, eventually, logged_in, serving
-from watchdog import Watchdog
 
 TERMINAL = ("agent_response", "error", "task_cancelled")
 
@@ -256,7 +256,7 @@ async def test_an_agent_that_blocks_the_loop_is_found_and_told_once_with_where_i
         async with running(blocks_the_loop) as (peer, _):
             assert await peer.ask("go") == "fine"
             await eventually(lambda: sum("stood still" in record.getMessage() for record in caplog.records) == 1)
-    found, for_how_long = (record.getMessage() for record in caplog.records if record.name == "server.watchdog")
+    found, for_how_long = (record.getMessage() for record in caplog.records if record.name == "agentsocket.watchdog")
     assert "in blocks_the_loop" in found
     assert "time.sleep(0.4)" in found
     assert for_how_long.startswith("the event loop stood still for 0.")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_server import AgentServer
+from agentsocket.server import AgentServer
 from tests.support import eventually, serving
 from tests.wire import ABNORMAL, Opcode, frame, head, text, undisturbed, upgraded
 

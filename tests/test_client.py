@@ -10,20 +10,15 @@ from typing import Any
 
 import pytest
 
-import protocol
-from agent_contract import Turn
-from protocol import AgentOutput, InputRequired, InputRequiredFrame
+from agentsocket.agent.contract import Turn
+from agentsocket.client.client import SnapshotOutput, WebSocketClient, full_jitter
+from agentsocket.client.errors import ConnectionLost, ServerError, TaskCancelled
+from agentsocket.client.printing import one_line
+from agentsocket.protocol import frames
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.frames import InputRequiredFrame
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, eventually, serving
-from websocket_client_example import (
-    ConnectionLost,
-    ServerError,
-    SnapshotOutput,
-    TaskCancelled,
-    WebSocketClient,
-    full_jitter,
-    one_line,
-)
 
 
 async def collect(client: WebSocketClient, message: str = "hello") -> list[Any]:
@@ -59,18 +54,18 @@ async def test_ask_returns_the_answer() -> None:
 
 async def test_a_stream_yields_the_typed_events_of_its_task_and_the_answer_last() -> None:
     async def tool(_: str, turn: Turn) -> str:
-        await turn.emit(protocol.ToolCall(tool_name="time", tool_kwargs={"city": "Tokyo"}))
-        await turn.emit(protocol.ToolResult(tool_name="time", tool_output={"hour": 8}))
+        await turn.emit(ToolCall(tool_name="time", tool_kwargs={"city": "Tokyo"}))
+        await turn.emit(ToolResult(tool_name="time", tool_output={"hour": 8}))
         await turn.emit(AgentOutput(output="Eight."))
         return "Eight."
 
     async with talking(Scripted(tool=tool)) as client:
         call, result, output, answer = await collect(client, "tool")
-    assert isinstance(call, protocol.ToolCallFrame)
-    assert isinstance(result, protocol.ToolResultFrame)
+    assert isinstance(call, frames.ToolCallFrame)
+    assert isinstance(result, frames.ToolResultFrame)
     assert call.tool_call_id == result.tool_call_id
-    assert isinstance(output, protocol.AgentOutputFrame)
-    assert isinstance(answer, protocol.AgentResponseFrame)
+    assert isinstance(output, frames.AgentOutputFrame)
+    assert isinstance(answer, frames.AgentResponseFrame)
     assert (result.tool_output, output.output, answer.response) == ({"hour": 8}, "Eight.", "Eight.")
 
 
@@ -320,7 +315,7 @@ async def test_a_question_is_answered_by_hand_from_the_stream() -> None:
         async for event in client.stream("asking"):
             if isinstance(event, InputRequiredFrame):
                 await client.answer(event.task_id, event.input_id, 42)
-        assert isinstance(event, protocol.AgentResponseFrame)
+        assert isinstance(event, frames.AgentResponseFrame)
         assert event.response == "you said 42"
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from agent_contract import Turn
-from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.agent.contract import Turn
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, serving
 

@@ -8,11 +8,12 @@ import weakref
 import pytest
 from websockets.asyncio.client import connect
 
-from agent_contract import Agent, Turn
-from close_codes import CloseCode
-from inbox import FAIR_SHARE, MAX_UNREAD
-from protocol import AgentOutput
-from session import Session, SessionManager
+from agentsocket.agent.contract import Agent, Turn
+from agentsocket.connection.inbox import FAIR_SHARE, MAX_UNREAD
+from agentsocket.protocol.close_codes import CloseCode
+from agentsocket.protocol.events import AgentOutput
+from agentsocket.session.manager import SessionManager
+from agentsocket.session.session import Session
 from tests.support import Peer, Scripted, eventually, serving
 from tests.wire import Opcode, frame, handshake, text, undisturbed, upgraded, wired
 

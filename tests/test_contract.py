@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from agent_contract import Turn
-from protocol import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
+from agentsocket.agent.contract import Turn
+from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
 from tests.support import PATIENCE, Scripted, connected, eventually, logged_in, serving
 
 
@@ -141,7 +141,7 @@ async def test_a_task_that_is_cancelled_before_its_first_step_says_so() -> None:
 
 
 def _request(message: str) -> Any:
-    from protocol import AgentRequest  # noqa: PLC0415  # only here, for a request that no socket brought
+    from agentsocket.protocol.frames import AgentRequest  # noqa: PLC0415  # only here, for a request that no socket brought
 
     return AgentRequest(message=message)
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from agent_contract import Agent, AgentError, Turn
-from protocol import ErrorCode, ToolCall
+from agentsocket.agent.contract import Agent, AgentError, Turn
+from agentsocket.protocol.errors import ErrorCode
+from agentsocket.protocol.events import ToolCall
 from tests.support import Scripted, connected, logged_in, serving
 
 BAD_FRAMES = {

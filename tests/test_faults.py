@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agent_contract import Agent, Turn
-from agent_server import AgentServer
-from protocol import AgentOutput
+from agentsocket.agent.contract import Agent, Turn
+from agentsocket.protocol.events import AgentOutput
+from agentsocket.server import AgentServer
 from tests.support import Scripted, eventually, logged_in, serving
 from tests.wire import ABNORMAL, Opcode, Wire, frame, text, undisturbed, upgraded
 

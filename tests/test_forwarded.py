@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent_server import AgentServer
+from agentsocket.server import AgentServer
 from tests.support import serving
 from tests.wire import handshake, wired
 

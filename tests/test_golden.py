@@ -6,17 +6,15 @@ from typing import get_args
 
 import pytest
 
-from encoding import OutputEncoder, received_frame, response_frame
-from protocol import (
+from agentsocket.protocol.codec import decode_client_frame, decode_server_frame, encode
+from agentsocket.protocol.frames import (
     AgentOutputFrame,
     AgentRequestReceived,
     AgentResponseFrame,
     AnyClientFrame,
     AnyServerFrame,
-    decode_client_frame,
-    decode_server_frame,
-    encode,
 )
+from agentsocket.session.encoding import OutputEncoder, received_frame, response_frame
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"), key=lambda path: path.stem)
 CLIENT_EVENTS = {frame.event for frame in get_args(AnyClientFrame)}

@@ -9,11 +9,11 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from agent_contract import Turn
-from agent_server import AgentServer
-from connection import AgentConnection
-from frame_log import BURST, FrameLog
-from protocol import AgentOutput
+from agentsocket.agent.contract import Turn
+from agentsocket.connection.connection import AgentConnection
+from agentsocket.protocol.events import AgentOutput
+from agentsocket.server import AgentServer
+from agentsocket.session.frame_log import BURST, FrameLog
 from tests.support import PATIENCE, Scripted, eventually, logged_in, serving
 from tests.wire import ABNORMAL, Opcode, Wire, frame, text, upgraded
 

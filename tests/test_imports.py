@@ -1,4 +1,4 @@
-"""Who may import whom: the direction is held, so that it cannot rot."""
+"""Who may import whom, from one table: the direction is held, by folder and by module, so that it cannot rot."""
 
 import ast
 from pathlib import Path
@@ -6,88 +6,127 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
+PACKAGE = ROOT / "agentsocket"
+DOORS = {"websocket_server", "websocket_client_example", "test", "protocol", "session"}
 
-SERVER_ROOMS: dict[str, set[str]] = {
-    "protocol": set(),
-    "agent_contract": {"protocol"},
-    "encoding": set(),
-    "logs": set(),
-    "limits": set(),
-    "settings": set(),
-    "watchdog": set(),
-    "banner": {"settings"},
-    "frame_log": {"encoding", "protocol"},
-    "writer": {"frame_log"},
-    "close_codes": set(),
-    "inbox": {"close_codes", "logs", "writer"},
-    "connection": {"close_codes", "inbox", "limits", "logs", "settings", "writer"},
-    "turn": {"encoding", "frame_log", "protocol"},
-    "agent_task": {"agent_contract", "encoding", "frame_log", "logs", "protocol", "turn"},
-    "session": {"agent_contract", "agent_task", "encoding", "frame_log", "protocol", "settings"},
-    "handshake": {"connection", "console", "session", "settings"},
-    "console": set(),
-    "connection_handler": {"close_codes", "connection", "limits", "protocol", "session", "writer"},
-    "agent_loader": {"adapters", "agent_contract"},
-    "agent_server": {
-        "agent_contract",
-        "close_codes",
-        "connection",
-        "connection_handler",
-        "handshake",
-        "session",
-        "settings",
-        "writer",
-    },
-    "websocket_server": {"agent_loader", "agent_server", "banner", "logs", "settings", "watchdog"},
-    "websocket_client_example": {"protocol", "terminal"},
+# From the bottom to the top. A folder imports what stands to its right, and itself; a module that may more than its
+# folder has a line of its own.
+TABLE = """
+settings
+protocol
+telemetry
+console
+agent                  protocol
+session                protocol agent telemetry settings
+connection             protocol agent session telemetry console settings
+server                 protocol agent session connection settings
+banner                 settings
+process                agent server banner telemetry settings
+__main__               process
+
+client                 protocol
+terminal               protocol client
+client.command         protocol client terminal
+
+offline_agent          protocol agent
+"""
+
+ALLOWED = {room: set(below) for room, *below in (line.split() for line in TABLE.splitlines() if line)}
+
+# Within a folder: from the bottom to the top. A module imports what stands before it.
+ORDER = {
+    "protocol": ["close_codes", "errors", "events", "frames", "codec"],
+    "agent": ["contract", "adapters", "neighbours", "loader"],
+    "session": ["encoding", "frame_log", "turn", "agent_task", "session", "manager"],
+    "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
+    "telemetry": ["logs", "watchdog"],
+    "console": ["files"],
+    "client": ["errors", "inbox", "printing", "person", "client", "command"],
 }
 
-NO_SOCKETS = {"protocol", "agent_contract", "encoding", "frame_log", "turn", "agent_task", "session"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    """Return a module's name without the package's: ``session.turn``."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
 def imported(path: Path) -> set[str]:
+    """Return all that a file imports, as dotted names; what it takes from a package counts as a module of that."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.partition(".")[0])
+            assert not node.level, "imports are absolute"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("room", SERVER_ROOMS)
-def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
-    assert imported(ROOT / f"{room}.py") & OURS <= SERVER_ROOMS[room]
+def rooms(path: Path) -> set[str]:
+    """Return the folders and modules of the package that a file imports, at most two names deep."""
+    parts = [name.split(".") for name in imported(path) if name.startswith("agentsocket.")]
+    return {".".join(name[1:3]) for name in parts}
 
 
-@pytest.mark.parametrize("room", NO_SOCKETS)
-def test_what_agents_and_sessions_are_made_of_knows_no_websockets(room: str) -> None:
-    assert "websockets" not in imported(ROOT / f"{room}.py")
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_a_module_imports_only_the_rooms_below_it(path: Path) -> None:
+    name = dotted(path)
+    if name == "__init__":
+        return  # the public names, of any room, and none of them before it is used
+    folder = name.partition(".")[0]
+    allowed = ALLOWED.get(name, ALLOWED[folder]) | {folder}
+    # What comes from the package itself is no room: its version.
+    assert {room.partition(".")[0] for room in rooms(path)} - {"__version__"} <= allowed
 
 
-@pytest.mark.parametrize("room", SERVER_ROOMS.keys() - {"websocket_client_example"})
-def test_the_server_uses_the_library_without_its_asyncio_layer(room: str) -> None:
-    assert "websockets.asyncio" not in (ROOT / f"{room}.py").read_text()
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_a_module_imports_only_what_stands_before_it_in_its_folder(path: Path) -> None:
+    folder, _, name = dotted(path).partition(".")
+    name = name.partition(".")[0]
+    if folder not in ORDER or name in {"", "__init__"}:
+        return
+    neighbours = {room.partition(".")[2] for room in rooms(path) if room.startswith(f"{folder}.")} & set(ORDER[folder])
+    assert neighbours <= set(ORDER[folder][: ORDER[folder].index(name) + 1])
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "adapters").rglob("*.py")), ids=lambda path: path.stem)
-def test_an_adapter_knows_events_and_nothing_of_the_server(path: Path) -> None:
-    assert imported(path) & OURS <= {"protocol", "agent_contract", "adapters"}
+def test_every_room_stands_in_the_table() -> None:
+    top = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert top - {"__init__", "agentsocket"} == {room for room in ALLOWED if "." not in room}
+    for folder, order in ORDER.items():
+        inside = {path.stem for path in (PACKAGE / folder).glob("*.py")}
+        inside |= {path.parent.name for path in (PACKAGE / folder).glob("*/__init__.py")}
+        assert inside - {"__init__"} == set(order)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "terminal").glob("*.py")), ids=lambda path: path.stem)
-def test_the_terminal_knows_the_client_and_nothing_of_the_server(path: Path) -> None:
-    assert imported(path) & OURS <= {"protocol", "terminal", "websocket_client_example"}
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_nothing_in_the_package_imports_a_door(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in imported(path)} & DOORS
 
 
-def test_the_contract_knows_no_asyncio_no_sockets_and_no_logging() -> None:
-    assert not imported(ROOT / "protocol.py") & {"asyncio", "websockets", "logging", "socket"}
+@pytest.mark.parametrize("folder", ["protocol", "agent", "session", "offline_agent", "telemetry"])
+def test_what_agents_and_sessions_are_made_of_knows_no_sockets(folder: str) -> None:
+    for path in (PACKAGE / folder).rglob("*.py"):
+        assert not {name.partition(".")[0] for name in imported(path)} & {"websockets", "socket"}, path
 
 
-def test_every_room_of_the_server_is_held() -> None:
-    assert {path.stem for path in ROOT.glob("*.py")} - {"test"} <= set(SERVER_ROOMS)
+def test_the_vocabulary_knows_no_asyncio_and_no_logging() -> None:
+    for path in (PACKAGE / "protocol").glob("*.py"):
+        assert not {name.partition(".")[0] for name in imported(path)} & {"asyncio", "logging"}, path
 
 
-def test_the_agent_that_ships_is_an_agent_like_any_other() -> None:
-    assert imported(ROOT / "test.py") & OURS <= {"protocol", "agent_contract", "adapters", "offline_agent"}
+def test_only_the_client_uses_the_asyncio_layer_of_the_library() -> None:
+    users = {dotted(path) for path in MODULES if any(name.startswith("websockets.asyncio") for name in imported(path))}
+    assert users == {"client.client"}
+
+
+def test_an_adapter_knows_events_and_nothing_else_of_the_wire() -> None:
+    for path in (PACKAGE / "agent" / "adapters").glob("*.py"):
+        assert rooms(path) <= {"agent.adapters", "agent.contract", "protocol.events"}, path
+
+
+def test_a_door_has_no_logic() -> None:
+    for door in DOORS:
+        for node in ast.parse((ROOT / f"{door}.py").read_text()).body:
+            assert isinstance(node, ast.Expr | ast.Import | ast.ImportFrom | ast.Assign | ast.If), (door, node.lineno)

@@ -7,12 +7,12 @@ from datetime import datetime
 
 import pytest
 
-from offline_agent.grammar import phrases
-from offline_agent.tool import Tool
-from offline_agent.toolbox import TOOLS
-from offline_agent.understanding import MAX_CALLS, MAX_MESSAGE, understand
-from protocol import AgentOutput, ToolCall, ToolResult
-from test import MAX_EXCHANGES, OfflineAgent, create_agent
+from agentsocket.offline_agent.agent import MAX_EXCHANGES, OfflineAgent, create_agent
+from agentsocket.offline_agent.grammar import phrases
+from agentsocket.offline_agent.tool import Tool
+from agentsocket.offline_agent.toolbox import TOOLS
+from agentsocket.offline_agent.understanding import MAX_CALLS, MAX_MESSAGE, understand
+from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
 from tests.offline import PATIENCE, Recorder, ask
 
 # ---- A turn ----------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from offline_agent.notes import MAX_NOTE, MAX_NOTES
-from protocol import AgentOutput, InputRequired
-from test import OfflineAgent
+from agentsocket.offline_agent.agent import OfflineAgent
+from agentsocket.offline_agent.notes import MAX_NOTE, MAX_NOTES
+from agentsocket.protocol.events import AgentOutput, InputRequired
 from tests.offline import PATIENCE, Recorder, ask
 
 ROOT = Path(__file__).parent.parent

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from offline_agent.arithmetic import MAX_DIGITS, MAX_EXPRESSION, calculate
-from offline_agent.clock import current_time
-from offline_agent.dates import days_between
-from offline_agent.tool import ToolError
-from offline_agent.units import convert_units
+from agentsocket.offline_agent.arithmetic import MAX_DIGITS, MAX_EXPRESSION, calculate
+from agentsocket.offline_agent.clock import current_time
+from agentsocket.offline_agent.dates import days_between
+from agentsocket.offline_agent.tool import ToolError
+from agentsocket.offline_agent.units import convert_units
 
 # ---- Arithmetic ------------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from offline_agent.toolbox import TOOLS
-from offline_agent.understanding import MAX_MESSAGE, understand
+from agentsocket.offline_agent.toolbox import TOOLS
+from agentsocket.offline_agent.understanding import MAX_MESSAGE, understand
 
 
 def calls(message: str) -> list[tuple[str, dict[str, Any]]]:

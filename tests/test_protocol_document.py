@@ -7,10 +7,11 @@ from typing import get_args
 
 import pytest
 
-from close_codes import CloseCode
+from agentsocket.protocol.close_codes import CloseCode
+from agentsocket.protocol.errors import ErrorCode
+from agentsocket.protocol.frames import AnyClientFrame, AnyServerFrame, TaskSnapshot
+from agentsocket.settings import Settings
 from docs.asyncapi import DOCS, GOLDEN, Prose, describe
-from protocol import AnyClientFrame, AnyServerFrame, ErrorCode, TaskSnapshot
-from settings import Settings
 
 TEXT = (DOCS / "protocol.md").read_text()
 PROSE = Prose(TEXT)

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, settings  # noqa: E402  # after it is
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule  # noqa: E402
 
-from agent_contract import Turn  # noqa: E402
-from protocol import InputRequired  # noqa: E402
+from agentsocket.agent.contract import Turn  # noqa: E402
+from agentsocket.protocol.events import InputRequired  # noqa: E402
 from tests.support import Scripted, serving  # noqa: E402
 from tests.wire import Opcode, frame, text, upgraded  # noqa: E402
 

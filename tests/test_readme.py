@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_loader import load_agents
-from agent_server import AgentServer
-from settings import Settings
+from agentsocket.agent.loader import load_agents
+from agentsocket.server import AgentServer
+from agentsocket.settings import Settings
 from tests.support import PATIENCE
 
 ROOT = Path(__file__).parent.parent

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agent_contract import Turn
-from protocol import AgentOutput, InputRequired
+from agentsocket.agent.contract import Turn
+from agentsocket.protocol.events import AgentOutput, InputRequired
 from tests.support import Peer, Scripted, connected, eventually, logged_in, serving
 
 
@@ -93,7 +93,7 @@ async def test_a_gap_is_told_and_the_snapshot_fills_it() -> None:
 
 
 def _request(message: str) -> Any:
-    from protocol import AgentRequest  # noqa: PLC0415  # only here, for a request that no socket brought
+    from agentsocket.protocol.frames import AgentRequest  # noqa: PLC0415  # only here, for a request that no socket brought
 
     return AgentRequest(message=message)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from settings import Settings, SettingsError, load_settings
+from agentsocket.settings import Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parent.parent
 

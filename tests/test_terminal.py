@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from agent_contract import Turn
-from agent_loader import load_agents
-from agent_server import AgentServer
-from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
-from settings import Settings
+from agentsocket.agent.contract import Turn
+from agentsocket.agent.loader import load_agents
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.server import AgentServer
+from agentsocket.settings import Settings
 from tests.person import COMMAND, CTRL_A, CTRL_C, CTRL_K, CTRL_U, LEFT, UP, Person, at_terminal
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, serving
@@ -618,10 +618,11 @@ async def test_a_server_that_is_not_there_or_refuses_is_one_line(environment: di
 # ---- Copied ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_client_alone_needs_nothing_of_the_terminal(tmp_path: Path) -> None:
+async def test_the_client_alone_needs_nothing_but_the_vocabulary(tmp_path: Path) -> None:
     root = Path(COMMAND).parent
-    for name in ("websocket_client_example.py", "protocol.py"):
-        shutil.copy(root / name, tmp_path)
+    shutil.copy(root / "websocket_client_example.py", tmp_path)
+    for room in ("protocol", "client"):
+        shutil.copytree(root / "agentsocket" / room, tmp_path / "agentsocket" / room)
     async with asyncio.timeout(PATIENCE), serving() as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from terminal.history import MAX_LINES, History
-from terminal.line_editor import LineEditor
-from terminal.text import (
+from agentsocket.terminal.history import MAX_LINES, History
+from agentsocket.terminal.line_editor import LineEditor
+from agentsocket.terminal.text import (
     MAX_RENDERED,
     Speech,
     blocks_end,

@@ -9,8 +9,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage
 
-from agent_server import AgentServer
-from settings import Settings, SettingsError
+from agentsocket.server import AgentServer
+from agentsocket.settings import Settings, SettingsError
 from tests.support import Peer, serving
 
 OPENSSL = shutil.which("openssl")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent_server import AgentServer
+from agentsocket.server import AgentServer
 from tests.support import PATIENCE, logged_in
 
 ABNORMAL = 1006

@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from agent_contract import Approval, Turn
-from agent_server import AgentServer
-from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.agent.contract import Approval, Turn
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.server import AgentServer
 from tests.support import Scripted, serving
 
 

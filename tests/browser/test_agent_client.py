@@ -12,8 +12,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from console import Console
-from protocol import AnyClientFrame
+from agentsocket.console.files import Console
+from agentsocket.protocol.frames import AnyClientFrame
 from tests.browser.agents import stage
 from tests.browser.link import linked
 from tests.support import PATIENCE, eventually

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_contract import Approval
+from agentsocket.agent.contract import Approval
 from tests.browser.agents import stage
 from tests.support import eventually
 

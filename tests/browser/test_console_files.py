@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console import FOLDER, Console
+from agentsocket.console.files import FOLDER, Console
 from tests.support import PATIENCE, serving
 
 FILES = Console()

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from tests.browser.agents import stage
 
 if TYPE_CHECKING:
-    from agent_contract import Turn
+    from agentsocket.agent.contract import Turn
     from tests.browser.chromium import Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

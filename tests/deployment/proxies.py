@@ -14,7 +14,7 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 
-from settings import load_settings
+from agentsocket.settings import load_settings
 from tests.support import PATIENCE, Peer
 from tests.wire import Wire
 

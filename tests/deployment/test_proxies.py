@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent_contract import Turn
-from agent_server import AgentServer
-from protocol import AgentOutput
+from agentsocket.agent.contract import Turn
+from agentsocket.protocol.events import AgentOutput
+from agentsocket.server import AgentServer
 from tests.deployment.proxies import KINDS, NAME, Kind, Proxy, documented_settings, running
 from tests.support import PATIENCE, Peer, Scripted, eventually, serving
 from tests.wire import handshake

@@ -7,10 +7,10 @@ from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-from agent_server import SHUTDOWN
-from settings import Settings
+from agentsocket.process import RESERVED_DESCRIPTORS
+from agentsocket.server import SHUTDOWN
+from agentsocket.settings import Settings
 from tests.deployment.proxies import blocks, documented_settings
-from websocket_server import RESERVED_DESCRIPTORS
 
 ROOT = Path(__file__).parent.parent.parent
 UNIT = configparser.ConfigParser(interpolation=None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from adapters.frameworks import adapt
+from agentsocket.agent.adapters.frameworks import adapt
 from tests.frameworks.model_server import ModelServer, model_server
 
 FRAMEWORKS = {

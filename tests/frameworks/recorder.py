@@ -4,7 +4,7 @@ import asyncio
 
 from pydantic import JsonValue
 
-from protocol import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 
 Event = ToolCall | ToolResult | AgentOutput
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from adapters.conversation import Memory
-from adapters.frameworks import adapt
-from agent_contract import Agent
-from protocol import AgentOutput, AgentResponse, ToolCall, ToolResult
+from agentsocket.agent.adapters.conversation import Memory
+from agentsocket.agent.adapters.frameworks import adapt
+from agentsocket.agent.contract import Agent
+from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
 from tests.frameworks.conftest import Make
 from tests.frameworks.model_server import Item, ModelServer
 from tests.frameworks.recorder import Recorder

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from adapters.conversation import Memory
-from adapters.frameworks import adapt
+from agentsocket.agent.adapters.conversation import Memory
+from agentsocket.agent.adapters.frameworks import adapt
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
 

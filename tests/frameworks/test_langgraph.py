@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from adapters.frameworks import UnsupportedAgent, adapt
-from protocol import AgentOutput
+from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt
+from agentsocket.protocol.events import AgentOutput
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
 

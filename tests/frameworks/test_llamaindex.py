@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.frameworks import UnsupportedAgent, adapt
+from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import JsonValue
 
-from agent_contract import AgentError
-from agent_loader import AgentNotLoadable, load_agent
-from protocol import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
+from agentsocket.agent.contract import AgentError
+from agentsocket.agent.loader import AgentNotLoadable
+from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
-from tests.support import logged_in, made, serving
+from tests.support import load_agent, logged_in, made, serving
 
 pytest.importorskip("pydantic_ai")
 
@@ -21,9 +21,9 @@ from pydantic_ai.exceptions import ToolFailed
 from pydantic_ai.models import Model
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 
-from offline_agent import model_agent
-from offline_agent.model_agent import ModelAgent
-from offline_agent.tool import Tool
+from agentsocket.offline_agent import model_agent
+from agentsocket.offline_agent.model_agent import ModelAgent
+from agentsocket.offline_agent.tool import Tool
 
 ADDRESSES = {
     "openai:any": "OPENAI_BASE_URL",

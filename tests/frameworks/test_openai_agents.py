@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.frameworks import adapt
-from agent_loader import load_agent
+from agentsocket.agent.adapters.frameworks import adapt
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
-from tests.support import made
+from tests.support import load_agent, made
 
 pytest.importorskip("agents")
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from adapters.frameworks import adapt
-from protocol import AgentResponse
+from agentsocket.agent.adapters.frameworks import adapt
+from agentsocket.protocol.events import AgentResponse
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
 

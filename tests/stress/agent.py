@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import ClassVar
 
-from adapters.threads import in_thread
-from agent_contract import Turn
-from protocol import AgentOutput
+from agentsocket.agent.adapters.threads import in_thread
+from agentsocket.agent.contract import Turn
+from agentsocket.protocol.events import AgentOutput
 
 
 def pieces(seed: int, count: int, size: int) -> Iterator[str]:

@@ -1,0 +1,54 @@
+"""Put an AI agent behind a WebSocket. What an application imports stands here; it is loaded where it is used (PEP 562).
+
+The rooms: ``protocol`` (the vocabulary of the wire), ``agent`` (what an agent is), ``session`` (one login),
+``connection`` (one socket), ``server`` and ``process`` above them; ``client`` and ``terminal`` on the other side.
+"""
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers know the name; to import it would take longer than all the rest
+if TYPE_CHECKING:
+    from agentsocket.agent.adapters.frameworks import adapt
+    from agentsocket.agent.contract import Agent, AgentError, Approval, Turn
+    from agentsocket.client.client import WebSocketClient
+    from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
+    from agentsocket.server import AgentServer
+    from agentsocket.settings import Settings
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "AgentOutput",
+    "AgentResponse",
+    "AgentServer",
+    "Approval",
+    "InputRequired",
+    "Settings",
+    "ToolCall",
+    "ToolResult",
+    "Turn",
+    "WebSocketClient",
+    "adapt",
+]
+
+_ROOMS = {
+    "agent.adapters.frameworks": ("adapt",),
+    "agent.contract": ("Agent", "AgentError", "Approval", "Turn"),
+    "client.client": ("WebSocketClient",),
+    "protocol.events": ("AgentOutput", "AgentResponse", "InputRequired", "ToolCall", "ToolResult"),
+    "server": ("AgentServer",),
+    "settings": ("Settings",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{room}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,77 @@
+"""Plain Python as an agent: an async function or generator, a synchronous function or generator."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from typing import Any
+
+from agentsocket.agent.adapters.threads import in_thread
+from agentsocket.agent.contract import Turn
+from agentsocket.protocol.events import AgentOutput, AgentResponse
+
+
+class PlainAgent:
+    """Calls a function of one message. The text that a generator yields is streamed, and makes up the answer."""
+
+    def __init__(self, function: Callable[[str], Any]) -> None:
+        self._function = function
+
+    async def run(self, message: str, turn: Turn) -> str | AgentResponse:
+        """Call the function; a synchronous one in a thread, never on the event loop."""
+        if _is_async(self._function):
+            result = self._function(message)
+        else:
+            result = await in_thread(self._function, message)
+        if isinstance(result, Awaitable):  # of an async function, or of a synchronous wrapper round one
+            result = await result
+        if isinstance(result, AsyncIterable):
+            return await _stream(result, turn)
+        if isinstance(result, Iterator):
+            return await _stream_from_thread(result, turn)
+        return result  # type: ignore[no-any-return]  # whatever it is: the server checks it as it does for any agent
+
+
+async def _stream(pieces: AsyncIterable[Any], turn: Turn) -> str:
+    said: list[str] = []
+    iterator = aiter(pieces)
+    try:
+        async for piece in iterator:
+            said.append(_text(piece))
+            await turn.emit(AgentOutput(output=piece))
+    finally:
+        # A generator that is left behind would go on calling tools and models.
+        if hasattr(iterator, "aclose"):
+            await iterator.aclose()
+    return "".join(said)
+
+
+async def _stream_from_thread(pieces: Iterator[Any], turn: Turn) -> str:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def pump() -> str:
+        said: list[str] = []
+        try:
+            for piece in pieces:
+                if task is not None and task.cancelling():
+                    break
+                said.append(_text(piece))
+                asyncio.run_coroutine_threadsafe(turn.emit(AgentOutput(output=piece)), loop).result()
+        finally:
+            if hasattr(pieces, "close"):
+                pieces.close()
+        return "".join(said)
+
+    # All of it in one thread: what a generator holds open may belong to the thread that opened it.
+    return await in_thread(pump)
+
+
+def _text(piece: Any) -> str:
+    if not isinstance(piece, str):
+        raise TypeError(f"an agent's generator yields str, not {type(piece).__name__}")
+    return piece
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    # The second is for an object with an async __call__.
+    candidates = (function, type(function).__call__)
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in candidates)

@@ -1,0 +1,220 @@
+"""From ``--agent module:attribute`` to a factory that makes the agent of one session."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, cast
+
+from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt, recognise
+from agentsocket.agent.adapters.plain import PlainAgent
+from agentsocket.agent.adapters.resources import open_agent
+from agentsocket.agent.adapters.threads import in_thread
+from agentsocket.agent.contract import Agent, AgentError, AgentFactory
+from agentsocket.agent.neighbours import Neighbourhood, settle
+
+ACCEPTED = (
+    "a factory of agents (a function, class or async function without required parameters), "
+    "a plain function or generator of one message, or an agent of a framework (docs/frameworks.md)"
+)
+
+QUICK = 0.005
+"""Seconds. A synchronous factory that was quicker than this is called on the event loop from then on."""
+
+
+class AgentNotLoadable(Exception):  # noqa: N818  # it is what happened, and reads so where it is caught
+    """Nothing that can be served stands where the setting points; the message is one line for whoever set it."""
+
+
+class _Place(NamedTuple):
+    """Where an agent stands: an attribute of a module, which is a name, or a file in a folder of its own."""
+
+    spec: str
+    module: str
+    attribute: str
+    folders: tuple[Path, ...]
+    """Where its modules are looked for before all others, the module itself in the last one."""
+    file: Path | None
+
+
+def load_agents(specs: Sequence[str]) -> dict[str, AgentFactory]:
+    """Load each ``name=module:attribute``, and what has no name as "default"; the first is the one to take by default.
+
+    Raises:
+        AgentNotLoadable: if one of them cannot be loaded, or a name stands twice.
+    """
+    places: dict[str, _Place] = {}
+    for spec in specs:
+        named = re.fullmatch(r"([\w.-]+)=(.+)", spec)
+        name, place = (named[1], named[2]) if named else ("default", spec)
+        if name in places:
+            raise AgentNotLoadable(f"two agents are named '{name}': give each a name of its own, name=module:attribute")
+        places[name] = _locate(place)
+    neighbourhood = settle(folder for place in places.values() for folder in place.folders)
+    return {name: _load(place, neighbourhood) for name, place in places.items()}
+
+
+def _locate(spec: str) -> _Place:
+    """Find out where ``module:attribute`` or ``path/to/file.py:attribute`` points."""
+    module, colon, attribute = spec.rpartition(":")
+    if not (module and colon and attribute):
+        raise AgentNotLoadable(f"cannot load agent '{spec}': expected module:attribute or path/to/file.py:attribute")
+    if not module.endswith(".py"):
+        return _Place(spec, module, attribute, (Path.cwd(),), None)
+    file = Path(module).resolve()
+    if not file.is_file():
+        raise AgentNotLoadable(f"cannot load agent '{spec}': there is no file '{module}'")
+    names, folder = [file.stem], file.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        names, folder = [folder.name, *names], folder.parent
+    return _Place(spec, ".".join(names), attribute, tuple(dict.fromkeys((file.parent, folder))), file)
+
+
+def _load(place: _Place, neighbourhood: Neighbourhood) -> AgentFactory:
+    spec = place.spec
+    try:
+        module = _import(place, neighbourhood)
+    except (Exception, SystemExit) as exc:  # a module may raise anything while it is imported
+        reason = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        name = spec.rpartition(":")[0]
+        raise AgentNotLoadable(f"cannot load agent '{spec}': importing '{name}' failed: {reason}") from exc
+    try:
+        found = getattr(module, place.attribute)
+    except AttributeError:
+        name = spec.rpartition(":")[0]
+        raise AgentNotLoadable(f"cannot load agent '{spec}': '{name}' has no attribute '{place.attribute}'") from None
+    return _factory(found, spec)
+
+
+def _import(place: _Place, neighbourhood: Neighbourhood) -> ModuleType:
+    name = neighbourhood.name_of(place.module, place.folders[-1])
+    if place.file is None:
+        # The door of a clone, from wherever it is started: Python itself has a package of that name.
+        is_door = name == "test" and not (Path.cwd() / "test.py").is_file()
+        return importlib.import_module("agentsocket.offline_agent" if is_door else name)
+    if "." in name:
+        return importlib.import_module(name)
+    return _import_file(name, place.file)
+
+
+def _factory(found: Any, spec: str) -> AgentFactory:
+    if recognise(found) is not None:
+        return _of_framework(found, spec)
+    if not callable(found):
+        kind = type(found).__name__
+        raise AgentNotLoadable(f"cannot load agent '{spec}': found an object of type {kind}; accepted is {ACCEPTED}")
+    required = _required_parameters(found)
+    if required == 0:
+        _check(found, spec)
+        return _Factory(found)
+    if required == 1 and not inspect.isclass(found):
+        return lambda: PlainAgent(found)
+    raise AgentNotLoadable(
+        f"cannot load agent '{spec}': '{found!r:.80}' has {required} required parameters; accepted is {ACCEPTED}"
+    )
+
+
+def _of_framework(found: Any, spec: str) -> AgentFactory:
+    try:
+        adapt(found)  # so that what cannot be served is told at the start
+    except UnsupportedAgent as exc:
+        raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
+    return lambda: adapt(found)  # the object is shared, the memory in its adapter is the session's own
+
+
+def _check(factory: Any, spec: str) -> None:
+    """Let a factory that is an object with a ``check()`` say now, and not at the first login, that it can make none."""
+    if inspect.isclass(factory) or not hasattr(factory, "check"):
+        return
+    try:
+        factory.check()
+    except AgentError as exc:
+        raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
+
+
+class _Factory:
+    """Calls a factory that came with the agent."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._quick = inspect.iscoroutinefunction(function)
+        self._native: type | None = None
+
+    def __call__(self) -> Agent | Awaitable[Agent]:
+        made = self._function() if self._quick else in_thread(self._call)
+        if type(made) is self._native:
+            return cast("Agent", made)  # looked at when the first one was made
+        return self._look_at(made)
+
+    async def _look_at(self, made: Any) -> Agent:
+        while inspect.isawaitable(made):  # a synchronous factory, called in a thread, may give what is to be awaited
+            made = await made
+        if recognise(made) is None and isinstance(made, AbstractAsyncContextManager):
+            made, close = await open_agent(made)
+            return _Opened(_as_agent(made), close)
+        agent = _as_agent(made)
+        if agent is made:
+            self._native = type(made)
+        return agent
+
+    def _call(self) -> Any:
+        """Make one, in a thread: it may take a minute, and the others should not. Once it was quick, it needs none."""
+        started = time.perf_counter()
+        made = self._function()
+        self._quick = time.perf_counter() - started < QUICK
+        return made
+
+
+class _Opened:
+    """An agent with what its factory opened for it, which is closed after it."""
+
+    def __init__(self, agent: Agent, close: Callable[[], Awaitable[None]]) -> None:
+        self._agent, self._close = agent, close
+        self.run = agent.run
+
+    async def aclose(self) -> None:
+        """Close the agent, then what was opened for it."""
+        try:
+            if hasattr(self._agent, "aclose"):
+                await self._agent.aclose()
+        finally:
+            await self._close()
+
+
+def _as_agent(made: Any) -> Agent:
+    if recognise(made) is not None:
+        return adapt(made)
+    if not inspect.iscoroutinefunction(getattr(made, "run", None)):
+        raise TypeError(f"the factory made a {type(made).__name__}, which has no 'async def run(message, turn)'")
+    return cast("Agent", made)  # checked just now, as far as it can be
+
+
+def _required_parameters(function: Callable[..., Any]) -> int:
+    if inspect.isclass(function) and function.__init__ is object.__init__ and function.__new__ is object.__new__:
+        return 0  # as it would be told, but that takes 2 ms of the start
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1  # a builtin that does not tell: called with the message
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.default is parameter.empty and parameter.kind in positional for parameter in parameters)
+
+
+def _import_file(name: str, file: Path) -> ModuleType:
+    """Import a file by itself: it may be named like a module that is there already, or like none (``my-agent.py``)."""
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(file):
+        return known
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"'{file}' is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(name, module)  # pickling and dataclasses look a class's module up
+    spec.loader.exec_module(module)
+    return module

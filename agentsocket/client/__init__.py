@@ -1,0 +1,1 @@
+"""The Python client: a class to embed, and a command."""

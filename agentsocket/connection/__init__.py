@@ -1,0 +1,1 @@
+"""One socket: its handshake and deadlines, reading in turn, writing in few writes."""

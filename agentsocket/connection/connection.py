@@ -1,0 +1,274 @@
+"""One WebSocket connection: asyncio's transport below, the library's Sans-I/O protocol within, its reader above.
+
+The library's own asyncio layer is left out. It trusts its peer to read what it is sent: its keepalive hangs behind its
+own unread ping, its close never ends, its pongs pile up without bound. And each message passes through a queue, a
+future and a task, which costs as much as all the rest of a round trip. Here a message is handed over where it comes,
+and nothing waits for a peer without a deadline.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, cast
+
+from websockets.extensions.base import ServerExtensionFactory
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import CONNECTING, OPEN
+from websockets.server import ServerProtocol
+
+from agentsocket.connection.inbox import Inbox, Reader
+from agentsocket.connection.limits import TokenBucket
+from agentsocket.connection.writer import Batch, FrameWriter
+from agentsocket.protocol.close_codes import CloseCode
+from agentsocket.settings import Settings
+from agentsocket.telemetry import logs
+
+logger = logging.getLogger("agentsocket.connection")
+library_logger = logging.getLogger("websockets.server")
+
+MAX_HANDSHAKE = 32 * 1024
+"""Bytes of a handshake. A megabyte of valid headers costs half a second of CPU, before anybody has logged in."""
+
+END_OF_REQUEST = b"\r\n\r\n"
+
+READ_SIZE = 64 * 1024
+"""Bytes that are read at once."""
+
+WRITE_LIMIT = 32 * 1024
+"""Bytes that the transport holds for a slow peer until its writer has to wait."""
+
+PING_RATE, PING_BURST = 10, 100
+"""Pings a second that are answered, and how many may come at once: what is answered may never be read."""
+
+
+class Listener(NamedTuple):
+    """What the connections of one listening server share."""
+
+    settings: Settings
+    check: "Callable[[AgentConnection, Request], Response | None]"
+    """Returns the answer to a request that is not to become a WebSocket."""
+    new_reader: "Callable[[AgentConnection], Reader]"
+    """Makes the reader of a connection that was opened."""
+    connections: "set[AgentConnection]"
+    """Those that are open."""
+    extensions: Sequence[ServerExtensionFactory] | None
+    batch: Batch
+    ids: Iterator[int]
+
+
+class AgentConnection(asyncio.Protocol):
+    """One connection, its one writer, and its deadlines."""
+
+    transport: asyncio.Transport
+    writer: FrameWriter
+
+    def __init__(self, listener: Listener) -> None:
+        self.protocol = ServerProtocol(
+            extensions=listener.extensions, max_size=listener.settings.max_login_size, logger=library_logger
+        )
+        self.request: Request | None = None
+        self.log_ids = f" connection={next(listener.ids)}"
+        """What stands in each log line about it."""
+        self._loop = asyncio.get_running_loop()
+        self.lost = self._loop.create_future()
+        """Done when the connection is closed."""
+        self._listener, self._settings = listener, listener.settings
+        self._handshake = b""
+        self._inbox: Inbox | None = None
+        self._pings = TokenBucket(PING_RATE, PING_BURST)
+        self._awaits_pong = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def address(self) -> str:
+        """The peer's IP address; empty where it has gone before it was looked at."""
+        return str((self.transport.get_extra_info("peername") or ("",))[0])
+
+    def hang_up(self, code: CloseCode, reason: str) -> None:
+        """Say what is left to say and close. Does not wait: a peer that does not answer is cut off in time."""
+        if self.protocol.state is OPEN:
+            if self._inbox is not None:
+                self._inbox.clear()
+            self.writer.finish()
+            self.protocol.fail(code, reason)
+            self._send()
+
+    def expect(self, seconds: float, code: CloseCode, reason: str) -> None:
+        """Hang up in so many seconds, unless ``keep_alive`` comes before."""
+        if self.protocol.state is OPEN:
+            self._wait(seconds, functools.partial(self.hang_up, code, reason))
+
+    def keep_alive(self) -> None:
+        """Keep the connection, as long as its peer answers pings."""
+        self._awaits_pong = False
+        if self.protocol.state is not OPEN:
+            return
+        if self._settings.ping_interval is None:
+            self._stop(self._timer)
+        else:
+            self._wait(self._settings.ping_interval, self._ping)
+
+    # ---- Opening and closing -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for a handshake."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(WRITE_LIMIT)
+        self.writer = FrameWriter(self.protocol, self.transport, self._listener.batch)
+        if hasattr(transport, "max_size"):
+            # Else asyncio takes 256 KiB of fresh memory for each read, which costs more than all that a small message
+            # needs; and what one read brings is parsed before anybody else has a turn.
+            transport.max_size = READ_SIZE
+        self._listener.connections.add(self)
+        self._wait(self._settings.handshake_timeout, self.transport.abort)
+
+    def eof_received(self) -> None:
+        """Close: a peer that will say nothing more is gone."""
+        self.protocol.receive_eof()
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why is no matter
+        """Let go of everybody who waits for this peer."""
+        logs.IDS.set(self.log_ids)
+        self._listener.connections.discard(self)
+        self.protocol.receive_eof()
+        self._stop(self._timer)
+        self._stop(self._watch)
+        self.writer.abandon()
+        self.protocol.parser.close()  # its frame holds the protocol: a cycle, and so work for the garbage collector
+        self.lost.set_result(None)
+        inbox, self._inbox = self._inbox, None  # another cycle
+        if inbox is not None:
+            inbox.end()
+
+    def _take_handshake(self, data: bytes) -> None:
+        """Take the request, then what came behind it: the library trips over what comes before it has answered that."""
+        known = len(self._handshake)
+        self._handshake += data
+        if len(self._handshake) > MAX_HANDSHAKE:
+            logger.info("handshake of more than %d bytes from %s", MAX_HANDSHAKE, self.address)
+            self.transport.abort()
+            return
+        head, end, early = self._handshake.partition(END_OF_REQUEST)
+        self._parse(data[: max(0, len(head) + len(end) - known)])
+        if self.protocol.state is OPEN:
+            self._handshake = b""
+            if early:
+                self._parse(early)
+
+    def _open(self, request: Request) -> None:
+        self.request = request
+        self.protocol.send_response(self._listener.check(self, request) or self.protocol.accept(request))
+        self._send()
+        if self.protocol.state is OPEN:
+            self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue)
+
+    def _send(self) -> None:
+        """Send what the protocol itself has to say."""
+        for data in self.protocol.data_to_send():
+            if data:
+                self.transport.write(data)
+            else:
+                self._close()
+
+    def _close(self) -> None:
+        """Send nothing more. A peer that has not said goodbye is heard to its end, but not for long."""
+        if self.protocol.close_rcvd is not None or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            with contextlib.suppress(OSError):  # it is gone already
+                self.transport.write_eof()
+        self._wait(self._settings.close_timeout, self.transport.abort)
+
+    # ---- Reading -----------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take data from the peer."""
+        logs.IDS.set(self.log_ids)
+        if self.protocol.state is CONNECTING:
+            self._take_handshake(data)
+        else:
+            self._parse(data)
+        if self._inbox is not None:
+            self._inbox.hand_over()
+
+    def _parse(self, data: bytes) -> None:
+        self.protocol.receive_data(data)
+        events = self.protocol.events_received()
+        self._send()
+        for event in events:
+            if isinstance(event, Frame):
+                self._take(event)
+            elif isinstance(event, Request):
+                self._open(event)
+
+    def _take(self, frame: Frame) -> None:
+        match frame.opcode:
+            case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
+                assert self._inbox is not None  # noqa: S101  # there are no frames before the handshake
+                self._inbox.put(frame)
+            case Opcode.PING:
+                self._count_ping()
+            case Opcode.PONG if self._awaits_pong:
+                self.keep_alive()
+
+    def _count_ping(self) -> None:
+        if not self._pings.take():
+            if not self.transport.is_closing():
+                logger.info("a peer pings too often: aborted")
+            self.transport.abort()
+
+    # ---- Deadlines ---------------------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float, then: Callable[[], object]) -> None:
+        """Do this in so many seconds, in place of what was to be done before: it waits for one thing at a time."""
+        self._stop(self._timer)
+        self._timer = self._loop.call_later(seconds, then)
+
+    def _ping(self) -> None:
+        self._awaits_pong = True
+        self.protocol.send_ping(b"")
+        self._send()
+        self._wait(self._settings.ping_timeout, self._miss_pong)
+
+    def _miss_pong(self) -> None:
+        if self.writer.paused:
+            self.keep_alive()  # the ping may stand behind what it has not read yet; and whether it reads is watched
+        else:
+            self.hang_up(CloseCode.INTERNAL_ERROR, "no answer to a ping")
+
+    def pause_writing(self) -> None:
+        """Start to watch a peer that does not read."""
+        self.writer.paused = True
+        self._unread = self.transport.get_write_buffer_size()
+        self._unread_since = self._loop.time()
+        self._watch = self._loop.call_later(self._settings.write_deadline, self._check_reading)
+
+    def resume_writing(self) -> None:
+        """It reads again, and so it is alive: go on."""
+        self.writer.paused = False
+        self._stop(self._watch)
+        if self._awaits_pong:
+            self.keep_alive()
+        self.writer.flush()
+
+    def _check_reading(self) -> None:
+        deadline = self._settings.write_deadline
+        unread, now = self.transport.get_write_buffer_size(), self._loop.time()
+        if unread < self._unread:
+            # Slow, but reading: a whole answer of some megabytes may take a while.
+            self._unread, self._unread_since = unread, now
+        elif now - self._unread_since >= deadline:
+            logger.info("a peer read nothing for %g s: aborted (%d)", now - self._unread_since, CloseCode.TOO_SLOW)
+            self.transport.abort()
+            return
+        self._watch = self._loop.call_later(min(0.5, deadline), self._check_reading)
+
+    @staticmethod
+    def _stop(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,164 @@
+"""What one connection says is read, routed to its session, and where it is wrong, answered."""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable
+from typing import assert_never
+
+from agentsocket.agent.contract import Agent
+from agentsocket.connection.connection import AgentConnection
+from agentsocket.connection.limits import ErrorBudget, TokenBucket
+from agentsocket.connection.writer import FrameWriter
+from agentsocket.protocol.close_codes import CloseCode
+from agentsocket.protocol.codec import decode_client_frame, encode
+from agentsocket.protocol.errors import ErrorCode, ProtocolError
+from agentsocket.protocol.frames import (
+    AgentRequest,
+    CancelRequest,
+    ErrorFrame,
+    InputResponse,
+    Login,
+    LoginResponse,
+    Logout,
+    LogoutResponse,
+)
+from agentsocket.session.manager import SessionManager
+from agentsocket.session.session import Session
+
+MAX_FAILED_LOGINS = 3
+
+UNCOUNTED = {
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.TOO_MANY_TASKS,
+    ErrorCode.TOO_MANY_SESSIONS,
+    ErrorCode.UNKNOWN_TASK,
+    ErrorCode.AGENT_UNAVAILABLE,
+    ErrorCode.SHUTTING_DOWN,
+}
+"""What an honest client runs into; it does not count towards "too many errors"."""
+
+
+class ConnectionHandler:
+    """Serves one connection from its handshake to its end."""
+
+    def __init__(self, connection: AgentConnection, manager: SessionManager) -> None:
+        self._connection, self._manager, self._settings = connection, manager, manager.settings
+        self._session: Session | None = None
+        self._failed_logins = 0
+        self._rate = TokenBucket(self._settings.rate_limit, self._settings.rate_burst)
+        self._errors = ErrorBudget(self._settings.max_errors)
+        self._expect_login()
+
+    @property
+    def writer(self) -> FrameWriter:
+        """Where frames for this client go."""
+        return self._connection.writer
+
+    def displaced(self) -> None:
+        """Close: a newer connection has taken the session up."""
+        self._session = None
+        self._connection.hang_up(CloseCode.TAKEN_OVER, "the session was taken up by a newer connection")
+
+    def receive(self, message: str) -> asyncio.Task[None] | None:
+        """Take a message. Where a task comes back, the next message has to wait until that is done."""
+        try:
+            return self._receive(message)
+        except ProtocolError as exc:
+            self._refuse(ErrorFrame.of(exc))
+            return None
+
+    def end(self) -> None:
+        """The connection is closed, and what came of it is done."""
+        if self._session is not None:
+            self._manager.leave(self._session, self)
+
+    def _receive(self, message: str) -> asyncio.Task[None] | None:
+        allowed = self._rate.take()
+        if self._rate.flooded:
+            self._connection.hang_up(CloseCode.RATE_LIMITED, "too many messages")
+            return None
+        frame = decode_client_frame(message)
+        request_id = frame.request_id if isinstance(frame, AgentRequest) else None
+        if not allowed:
+            raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", request_id=request_id)
+        if isinstance(frame, Login):
+            return self._login(frame)
+        if self._session is None:
+            raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "Log in first.", request_id=request_id)
+        return self._dispatch(frame, self._session)
+
+    def _dispatch(
+        self, frame: AgentRequest | CancelRequest | InputResponse | Logout, session: Session
+    ) -> asyncio.Task[None] | None:
+        match frame:
+            case AgentRequest():
+                session.start(frame)
+            case CancelRequest():
+                session.cancel(frame)
+            case InputResponse():
+                session.answer(frame)
+            case Logout():
+                self._session = None
+                return self._manager.end(session, farewell=LogoutResponse())
+            case _:
+                assert_never(frame)
+        return None
+
+    def _login(self, login: Login) -> asyncio.Task[None] | None:
+        if self._session is not None:
+            raise ProtocolError(ErrorCode.ALREADY_LOGGED_IN, "This connection is logged in; log out first.")
+        self._authenticate(login)
+        if login.session_id is not None:
+            self._enter(login, *self._manager.resume(login))
+            return None
+        agent = self._manager.new_agent(login)
+        if isinstance(agent, Awaitable):
+            self._connection.keep_alive()
+            return self._manager.keep(asyncio.create_task(self._login_with(agent, login)))
+        self._enter(login, *self._manager.open(login, agent))
+        return None
+
+    async def _login_with(self, agent: Awaitable[Agent], login: Login) -> None:
+        try:
+            self._enter(login, *self._manager.open(login, await agent))
+        except ProtocolError as exc:
+            self._expect_login()
+            self._refuse(ErrorFrame.of(exc))
+
+    def _enter(self, login: Login, session: Session, response: LoginResponse) -> None:
+        self._connection.keep_alive()
+        self._connection.protocol.max_message_size = self._settings.max_message_size
+        self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}"
+        self._session = session
+        self.writer.write(encode(response))
+        session.attach(self, after=login.last_seq or 0 if response.lossless else None)
+
+    def _expect_login(self) -> None:
+        self._connection.expect(self._settings.login_timeout, CloseCode.LOGIN_TIMEOUT, "no login in time")
+
+    def _authenticate(self, login: Login) -> None:
+        token = self._settings.auth_token
+        if token is None:
+            return
+        given = self._bearer() if login.token is None else login.token.encode()
+        if hmac.compare_digest(token.encode(), given):
+            return
+        self._failed_logins += 1
+        raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "A login needs the right token.")
+
+    def _bearer(self) -> bytes:
+        """Return the token of the handshake's ``Authorization`` header, as the bytes that came."""
+        request = self._connection.request
+        given = request.headers.get_all("Authorization") if request is not None else []
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        return token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+
+    def _refuse(self, error: ErrorFrame) -> None:
+        if self._session is not None:
+            self._session.say(error)
+        else:
+            self.writer.write(encode(error))
+        if self._failed_logins >= MAX_FAILED_LOGINS:
+            self._connection.hang_up(CloseCode.AUTHENTICATION_FAILED, "authentication failed too often")
+        elif error.code not in UNCOUNTED and not self._errors.spend():
+            self._connection.hang_up(CloseCode.TOO_MANY_ERRORS, "too many errors")

@@ -1,0 +1,63 @@
+"""The agent without a server: one message on the command line, and its answer."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from agentsocket.agent.contract import AgentError
+from agentsocket.offline_agent.agent import create_agent
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+
+
+class Terminal:
+    """A turn without a server: tools and their progress go to stderr, which leaves stdout to the answer."""
+
+    def __init__(self) -> None:
+        self._open_calls = 0
+
+    async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+        """Show the event; text only while a tool runs, for the answer comes at the end anyway."""
+        match event:
+            case ToolCall():
+                self._open_calls += 1
+                arguments = ", ".join(f"{name}={value!r}" for name, value in event.tool_kwargs.items())
+                sys.stderr.write(f"→ {event.tool_name}({arguments})\n")
+            case ToolResult():
+                self._open_calls -= 1
+                sys.stderr.write(f"{'✗' if event.is_error else '←'} {event.tool_name}: {event.tool_output}\n")
+            case AgentOutput() if self._open_calls:
+                sys.stderr.write(f"{event.output.strip()}\n")
+        sys.stderr.flush()
+
+    async def ask(self, question: InputRequired) -> str | None:
+        """Ask on the terminal; at the end of its input nobody answers."""
+        previous = signal.getsignal(signal.SIGINT)
+        try:
+            # This holds up the loop, on which nobody else depends. The loop's own handler of Ctrl-C could not end it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.stderr.write(f"{question.prompt}{' [y/N] ' if question.kind == 'approval' else ' '}")
+            sys.stderr.flush()
+            return sys.stdin.readline().strip() or None
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, previous)
+            signal.raise_signal(signal.SIGINT)  # handed on: it ends the run
+            return None
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+def main() -> int:
+    """Answer the message on the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python test.py", description="Ask the agent that ships, without a server.")
+    parser.add_argument("message", nargs="+", help='for example: "What time is it in Tokyo?"')
+    message = " ".join(parser.parse_args().message).encode(errors="replace").decode()
+    try:
+        answer = asyncio.run(create_agent().run(message, Terminal()))
+    except KeyboardInterrupt:
+        return 130  # what shells expect after Ctrl-C
+    except AgentError as exc:
+        sys.stderr.write(f"{exc}\n({exc.__cause__})\n")
+        return 1
+    sys.stdout.write(f"{answer if isinstance(answer, str) else answer.response}\n")
+    return 0

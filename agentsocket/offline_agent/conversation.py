@@ -1,0 +1,88 @@
+"""What the agent says without a tool: about itself, about what was said before, and that it did not understand."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agentsocket.offline_agent.tool import Tool, quoted
+from agentsocket.offline_agent.understanding import Call
+
+_EARLIER_SHOWN = 5
+
+_ABOUT_ME: Final = "I am the built-in offline agent: I have a few tools, but no language model and no network."
+_INSTEAD_OF_ME: Final = (
+    "To put a real model behind these tools, set AGENT_MODEL (`openai:gpt-5-mini`, for example); to put your own agent "
+    "in my place, start the server with `python websocket_server.py --agent my_module:my_agent`."
+)
+
+_EARLIER = re.compile(
+    r"\bwhat (?:did|have|had) i (?:just |already |last )?(?:ask|said?|want)"
+    r"|\bwhat (?:was|were) my (?:last|previous|first|earlier)\b|\bmy (?:last|previous|earlier) (?:question|message)",
+    re.IGNORECASE,
+)
+_MY_ANSWER = re.compile(
+    r"\bwhat (?:did|have) you (?:just )?(?:say|said|answer)|\b(?:say|repeat) (?:that|it)\b", re.IGNORECASE
+)
+_HELP = re.compile(
+    r"\s*/?help\b[\s!?.]*$|\bwhat (?:can|could|do) you do\b|\bwho are you\b|\bwhat are you\b|\bhow do you work\b"
+    r"|\bwhat (?:tools|can i ask)\b|\bhelp me[\s!?.]*$",
+    re.IGNORECASE,
+)
+_THANKS = re.compile(r"\b(?:thanks|thank you|thx|cheers)\b", re.IGNORECASE)
+_GREETING = re.compile(r"\s*(?:hello|hi|hey|good (?:morning|afternoon|evening)|how are you)\b", re.IGNORECASE)
+_PARTING = re.compile(r"\s*(?:good ?bye|bye|see you|good night)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One message and its answer."""
+
+    message: str
+    calls: Sequence[Call]
+    answer: str
+
+
+def reply(text: str, history: Sequence[Exchange], tools: Sequence[Tool]) -> str | None:
+    """Answer small talk, a call for help, or a question about the conversation; None where it is neither."""
+    if _EARLIER.search(text):
+        return _earlier(history)
+    if _MY_ANSWER.search(text):
+        return f"I said: {history[-1].answer}" if history else "I have not said anything yet."
+    if _HELP.search(text):
+        return f"{_ABOUT_ME} {abilities(tools)}"
+    if _THANKS.search(text):
+        return "You are welcome."
+    if _GREETING.match(text):
+        return f'Hello! {_ABOUT_ME} Say "help" to see what I can do.'
+    return "Goodbye!" if _PARTING.match(text) else None
+
+
+def not_understood(unread: Sequence[str], tools: Sequence[Tool]) -> str:
+    """Say so, and what would be understood."""
+    return f"{_lost(unread)} {_ABOUT_ME} {abilities(tools)}"
+
+
+def partly_understood(unread: Sequence[str]) -> str:
+    """Name what is left without an answer."""
+    return f'{_lost(unread)} {_ABOUT_ME} Say "help" to see what I can do.'
+
+
+def abilities(tools: Sequence[Tool]) -> str:
+    """List an example for each tool, and how to replace this agent."""
+    examples = "\n".join(f"- {tool.example}" for tool in tools)
+    return f"You can ask me, for example:\n\n{examples}\n\n{_INSTEAD_OF_ME}"
+
+
+def _lost(unread: Sequence[str]) -> str:
+    named = " and ".join(quoted(part.strip()) for part in unread if part.strip())
+    return f"I did not understand {named}." if named else "There was nothing to read in your message."
+
+
+def _earlier(history: Sequence[Exchange]) -> str:
+    if not history:
+        return "This is the first thing that you have asked me in this session."
+    asked = [quoted(exchange.message) for exchange in history[-_EARLIER_SHOWN:]]
+    if len(asked) == 1:
+        return f"Before this, you said {asked[0]}."
+    return f"Before this, you said {', '.join(asked[:-1])} and then {asked[-1]}."

@@ -1,0 +1,1 @@
+"""The vocabulary of the wire: events, frames, errors, close codes. It knows no asyncio and no socket."""

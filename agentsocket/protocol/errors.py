@@ -1,0 +1,36 @@
+"""What can be wrong: for programs a code, for people a sentence."""
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The ``code`` of an ``error``: for programs, as its ``message`` is for people."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_FRAME = "invalid_frame"
+    UNKNOWN_EVENT = "unknown_event"
+    NOT_LOGGED_IN = "not_logged_in"
+    ALREADY_LOGGED_IN = "already_logged_in"
+    AUTHENTICATION_FAILED = "authentication_failed"
+    SESSION_NOT_FOUND = "session_not_found"
+    UNKNOWN_TASK = "unknown_task"
+    UNKNOWN_INPUT = "unknown_input"
+    TOO_MANY_TASKS = "too_many_tasks"
+    TOO_MANY_SESSIONS = "too_many_sessions"
+    RATE_LIMITED = "rate_limited"
+    AGENT_UNAVAILABLE = "agent_unavailable"
+    AGENT_FAILED = "agent_failed"
+    AGENT_TIMEOUT = "agent_timeout"
+    CANCEL_FAILED = "cancel_failed"
+    SHUTTING_DOWN = "shutting_down"
+
+
+class ProtocolError(Exception):
+    """What is wrong with a frame, as its answer will say it: nothing of the peer's own is repeated.
+
+    ``ids`` are those that the ``error`` carries: ``request_id``, ``task_id``, ``error_id``.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, **ids: str | None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.ids = code, message, ids

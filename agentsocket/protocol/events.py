@@ -1,0 +1,60 @@
+"""What an agent emits: its text, its tools' calls and results, its questions, its answer."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+Optional = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
+"""A field that is left out of the frame where it does not apply, never sent as null."""
+
+
+class Event(BaseModel):
+    """What an agent says. A number that JSON has no word for goes out as null, bytes as base64."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null", defer_build=True)
+
+
+class ToolCall(Event):
+    """A tool is about to run. The server gives it a ``tool_call_id`` where the agent has none."""
+
+    tool_name: str
+    tool_kwargs: dict[str, Any] = {}
+    tool_call_id: Optional[str] = None
+
+
+class ToolResult(Event):
+    """What a tool returned, or how it failed. Of name and id one may be left out: the server finds the open call."""
+
+    tool_name: str = ""
+    tool_output: Any
+    tool_call_id: Optional[str] = None
+    is_error: Optional[bool] = None
+
+
+@dataclass(slots=True)
+class AgentOutput:
+    """The next piece of intermediate text; pieces are concatenated as they are."""
+
+    # No model as the others are: it comes by the thousand, and validating it would cost as much as sending it.
+    output: str
+
+
+class InputRequired(Event):
+    """A question to whoever sits behind the client. ``response_schema`` is JSON Schema, ``expires_in`` seconds."""
+
+    prompt: str
+    kind: Literal["approval", "text"] = "text"
+    tool_name: Optional[str] = None
+    tool_kwargs: Optional[dict[str, Any]] = None
+    response_schema: Optional[dict[str, Any]] = None
+    expires_in: Optional[float] = None
+
+
+class AgentResponse(Event):
+    """The final answer, whole, from an agent that has its ``usage`` to report."""
+
+    response: str
+    usage: Optional[dict[str, Any]] = None

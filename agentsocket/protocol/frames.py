@@ -1,0 +1,200 @@
+"""Every frame on the wire, as a model.
+
+A **frame** is one JSON object in one text message, ``{"event": <name>, "data": {...}}``; an **event** is what an agent
+emits; a **task** is one ``agent_request`` in flight; a **session** one login; a **connection** one socket.
+"""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from agentsocket.protocol.errors import ErrorCode, ProtocolError
+from agentsocket.protocol.events import AgentResponse, Event, InputRequired, Optional, ToolCall, ToolResult
+
+MAX_ID = 64  # characters of a request_id
+
+# ---- Client → server -------------------------------------------------------------------------------------------------
+
+
+class ClientFrame(BaseModel):
+    """Each field is of exactly its type; unknown ones are ignored, so that a client may be newer than its server."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
+    event: ClassVar[str]
+
+
+# Longer than any id that the server gives out, short enough to be sent back in an error.
+KnownId = Annotated[str, Field(max_length=128)]
+
+
+class Login(ClientFrame):
+    """Open a session, or with ``session_id``, ``resume_token`` and ``last_seq`` take up an earlier one."""
+
+    event = "login"
+    token: Optional[str] = None
+    resumable: Optional[bool] = None
+    session_id: Optional[str] = None
+    resume_token: Optional[str] = None
+    last_seq: Optional[Annotated[int, Field(ge=0, lt=2**63)]] = None
+    agent: Optional[str] = None
+
+
+class AgentRequest(ClientFrame):
+    """Start a task. ``request_id`` is the client's own; repeated, it does not run the agent twice."""
+
+    event = "agent_request"
+    message: str
+    request_id: Optional[Annotated[str, Field(max_length=MAX_ID)]] = None
+
+
+class CancelRequest(ClientFrame):
+    """Stop that task, and no other."""
+
+    event = "cancel_request"
+    task_id: KnownId
+
+
+class InputResponse(ClientFrame):
+    """Answer an ``input_required``."""
+
+    event = "input_response"
+    task_id: KnownId
+    input_id: KnownId
+    response: JsonValue
+
+
+class Logout(ClientFrame):
+    """Stop every task of the session and end it. The connection stays open."""
+
+    event = "logout"
+
+
+# ---- Server → client -------------------------------------------------------------------------------------------------
+
+
+class ServerFrame(Event):
+    """``seq`` numbers the frames of a resumable session, and only of such a one."""
+
+    event: ClassVar[str]
+    seq: Optional[int] = None
+
+
+class TaskFrame(ServerFrame):
+    """A frame that belongs to one task."""
+
+    task_id: str
+
+
+class PendingInput(InputRequired):
+    """A question that still waits for its answer."""
+
+    input_id: str
+
+
+class TaskSnapshot(Event):
+    """How a task stands, for a client that has missed some of its frames."""
+
+    task_id: str
+    status: Literal["running", "completed", "cancelled", "failed"]
+    output: str  # the text so far; of a long one the newest 256 KiB
+    response: Optional[str] = None
+    pending_inputs: list[PendingInput] = Field(default_factory=list)
+    code: Optional[str] = None
+    message: Optional[str] = None
+    error_id: Optional[str] = None
+
+
+class LoginResponse(ServerFrame):
+    """The session is open. Not numbered itself; live frames go on at ``last_seq + 1``."""
+
+    event = "login_response"
+    session_id: str
+    status: Literal["success"] = "success"
+    resumable: Optional[bool] = None
+    resume_token: Optional[str] = None
+    resumed: Optional[bool] = None
+    lossless: Optional[bool] = None
+    last_seq: Optional[int] = None
+    tasks: Optional[list[TaskSnapshot]] = None
+
+
+class AgentRequestReceived(TaskFrame):
+    """The request is accepted. Comes before any other frame of its task."""
+
+    event = "agent_request_received"
+    request_id: Optional[str] = None
+
+
+class ToolCallFrame(ToolCall, TaskFrame):
+    """A tool of the task is about to run."""
+
+    event = "tool_call"
+
+
+class ToolResultFrame(ToolResult, TaskFrame):
+    """A tool of the task has returned, or failed."""
+
+    event = "tool_result"
+
+
+class AgentOutputFrame(TaskFrame):
+    """The next piece of the task's text."""
+
+    event = "agent_output"
+    output: str
+
+
+class InputRequiredFrame(PendingInput, TaskFrame):
+    """The task waits for an ``input_response``."""
+
+    event = "input_required"
+
+
+class AgentResponseFrame(AgentResponse, TaskFrame):
+    """The task has ended well. Terminal."""
+
+    event = "agent_response"
+
+
+class TaskCancelled(TaskFrame):
+    """The task has stopped: its coroutine has ended. Terminal."""
+
+    event = "task_cancelled"
+
+
+class ErrorFrame(ServerFrame):
+    """Something was refused or has failed. With a ``task_id``: no such task is running any more."""
+
+    event = "error"
+    message: str
+    code: ErrorCode | str = ""
+    task_id: Optional[str] = None
+    request_id: Optional[str] = None
+    error_id: Optional[str] = None  # stands in the server's log, beside the details
+
+    @classmethod
+    def of(cls, error: ProtocolError) -> Self:
+        """Return the answer to what was wrong."""
+        return cls.model_validate({"code": error.code, "message": error.message, **error.ids})
+
+
+class LogoutResponse(ServerFrame):
+    """The session has ended. The connection may log in again."""
+
+    event = "logout_response"
+    status: Literal["success"] = "success"
+
+
+AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Logout
+AnyServerFrame = (
+    LoginResponse
+    | AgentRequestReceived
+    | ToolCallFrame
+    | ToolResultFrame
+    | AgentOutputFrame
+    | InputRequiredFrame
+    | AgentResponseFrame
+    | TaskCancelled
+    | ErrorFrame
+    | LogoutResponse
+)

@@ -1,0 +1,125 @@
+"""The listening server: its sockets, its connections, and how it shuts down."""
+
+import asyncio
+import functools
+import itertools
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from websockets.extensions.base import ServerExtensionFactory
+
+from agentsocket.agent.contract import AgentFactory
+from agentsocket.connection.connection import AgentConnection, Listener
+from agentsocket.connection.handler import ConnectionHandler
+from agentsocket.connection.handshake import Gatekeeper
+from agentsocket.connection.writer import Batch
+from agentsocket.protocol.close_codes import CloseCode
+from agentsocket.session.manager import SessionManager
+from agentsocket.settings import Settings, SettingsError
+
+SHUTDOWN = 1.8
+"""Seconds that a shutdown takes at most beyond its grace."""
+
+
+class AgentServer:
+    """Listens, and serves each of these agents by its name. ``async with`` starts it and shuts it down.
+
+    Raises:
+        SettingsError: if the TLS files are none.
+    """
+
+    def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
+        self.manager = SessionManager(settings, agents)
+        self.connections: set[AgentConnection] = set()
+        self._settings = settings
+        self._gatekeeper = Gatekeeper(settings, self.manager)
+        self._listener = Listener(
+            settings,
+            check=self._gatekeeper.check,
+            new_reader=functools.partial(ConnectionHandler, manager=self.manager),
+            connections=self.connections,
+            extensions=_extensions(settings),
+            batch=Batch(),
+            ids=itertools.count(1),
+        )
+        self._server: asyncio.Server | None = None
+        self._tls = _tls(settings)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: if the address cannot be listened on.
+        """
+        settings = self._settings
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: AgentConnection(self._listener),
+            settings.host,
+            settings.port,
+            backlog=1024,
+            ssl=self._tls,
+            ssl_handshake_timeout=settings.handshake_timeout if self._tls else None,
+            ssl_shutdown_timeout=settings.close_timeout if self._tls else None,
+        )
+        for listener in self._server.sockets:
+            # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        assert self._server is not None  # noqa: S101  # asked for before the start: a bug of the caller's
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def shut_down(self) -> None:
+        """Let the running tasks end within the grace, stop the rest, say goodbye to every client, close the agents."""
+        assert self._server is not None  # noqa: S101
+        deadline = asyncio.get_running_loop().time() + self._settings.shutdown_grace + SHUTDOWN
+        # Until here a health check still hears "503", and a client that it is refused.
+        await self.manager.drain(self._settings.shutdown_grace)
+        self._server.close()
+        for connection in list(self.connections):
+            connection.hang_up(CloseCode.GOING_AWAY, "the server is shutting down")
+        left = min(self._settings.close_timeout, deadline - asyncio.get_running_loop().time())
+        closing = asyncio.create_task(self.manager.close())
+        gone = [connection.lost for connection in self.connections]
+        await asyncio.wait([closing, *gone], timeout=left)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close whatever is still open, at once."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.shut_down()
+
+
+def _extensions(settings: Settings) -> Sequence[ServerExtensionFactory] | None:
+    if not settings.compression:
+        return None
+    from websockets.extensions.permessage_deflate import enable_server_permessage_deflate  # noqa: PLC0415  # seldom
+
+    return enable_server_permessage_deflate(None)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as exc:
+        raise SettingsError(f"--tls-cert and --tls-key: no certificate and its key ({exc.strerror or exc})") from exc
+    return context

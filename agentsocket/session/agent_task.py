@@ -1,0 +1,193 @@
+"""One task: the agent's coroutine at work on one request, how it is stopped, and how it ends."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Literal, TypeVar
+
+from agentsocket.agent.contract import Agent, AgentError
+from agentsocket.protocol.codec import encode
+from agentsocket.protocol.errors import ErrorCode
+from agentsocket.protocol.events import AgentResponse
+from agentsocket.protocol.frames import AgentResponseFrame, ErrorFrame, TaskCancelled, TaskSnapshot
+from agentsocket.session.encoding import clean, jsonable, response_frame
+from agentsocket.session.frame_log import FrameLog
+from agentsocket.session.turn import TaskTurn
+from agentsocket.telemetry.logs import IDS
+
+logger = logging.getLogger("agentsocket.task")
+
+T = TypeVar("T")
+Status = Literal["running", "completed", "cancelled", "failed"]
+
+
+class Containment:
+    """Makes an agent's ``sys.exit()`` a failure of its task: it does not end the server."""
+
+    def __enter__(self) -> None:
+        """Begin with the agent's code."""
+
+    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> None:
+        if isinstance(failure, (SystemExit, KeyboardInterrupt)):
+            raise RuntimeError("the agent tried to end the process") from failure  # noqa: TRY004  # no wrong type
+
+
+CONTAINED = Containment()
+
+
+async def contained(awaitable: Awaitable[T]) -> T:
+    """Await an agent's code, contained."""
+    with CONTAINED:
+        return await awaitable
+
+
+async def outcome(task: asyncio.Task[Any], seconds: float) -> BaseException | None:
+    """Wait so long at most; return what the task ended with, if not well. One that takes longer is cancelled."""
+    await asyncio.sleep(0)  # most are done by then, and a wait costs more than they do
+    if not task.done():
+        await asyncio.wait([task], timeout=seconds)
+    if not task.done():
+        task.cancel()
+        return TimeoutError(f"it took longer than {seconds:g} s")
+    return failure_of(task)
+
+
+def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Return what a task that is done ended with, if not well."""
+    return asyncio.CancelledError("it cancelled itself") if task.cancelled() else task.exception()
+
+
+class AgentTask:
+    """Runs ``agent.run`` as an asyncio task of its own, and says its one terminal frame when that has ended.
+
+    Every end but an answer is looked at from outside, in a done callback: a task that is cancelled before its first
+    step never enters its own body, and could not say anything there.
+    """
+
+    def __init__(self, agent: Agent, message: str, log: FrameLog, *, on_end: Callable[["AgentTask"], None]) -> None:
+        self.id = secrets.token_hex(8)
+        self.turn = TaskTurn(self.id, log)
+        self.abandoned = False
+        """Whether its terminal frame was said although it still ran."""
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the terminal frame is said."""
+        self._agent, self._message, self._log, self._on_end = agent, message, log, on_end
+        self._stopped_for: ErrorCode | Literal["cancel"] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, *, timeout: float | None, cancel_timeout: float) -> None:
+        """Run. After ``timeout`` seconds it is stopped; one that resists ``cancel_timeout`` seconds is abandoned."""
+        self._cancel_timeout = cancel_timeout
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run(), name=f"agent task {self.id}")
+        self._task.add_done_callback(self._done)
+        if timeout is not None:
+            self._timer = loop.call_later(timeout, self._stop, ErrorCode.AGENT_TIMEOUT)
+
+    @property
+    def done(self) -> bool:
+        """Whether the agent's coroutine has ended."""
+        return self._task.done()
+
+    def cancel(self) -> None:
+        """Stop it. Its ``task_cancelled`` comes when it has really ended."""
+        self._stop("cancel")
+
+    def abandon(self) -> None:
+        """Say that it could not be stopped, and wait for it no longer."""
+        if self._task.done() or self.abandoned:
+            return
+        logger.warning("task %s does not stop: it is abandoned, and still runs", self.id)
+        self.abandoned = True
+        self._fail("The task could not be stopped.", ErrorCode.CANCEL_FAILED)
+
+    def snapshot(self, status: Status = "running", **ending: str | None) -> TaskSnapshot:
+        """Return how it stands, or how it ended."""
+        snapshot = TaskSnapshot(
+            task_id=self.id, status=status, output=self.turn.text, pending_inputs=self.turn.pending_inputs
+        )
+        return snapshot.model_copy(update=ending)
+
+    async def _run(self) -> None:
+        IDS.set(f"{IDS.get()} task={self.id}")  # in this asyncio task's own context
+        logger.debug("started")
+        with CONTAINED:  # not by ``contained``: each step of the agent would pass through one coroutine more
+            answer = await self._agent.run(self._message, self.turn)
+        text, frame = self._answered(answer)
+        if self._stopped_for is None:
+            # Here and not in the callback, which would come an iteration later.
+            self._task.remove_done_callback(self._done)
+            self._end("completed", frame, response=text)
+
+    def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
+        if self._stopped_for is not None or self.over.done() or self._task.done():
+            return  # one terminal frame serves every cancel
+        self._stopped_for = reason
+        self._clear_timer()
+        self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
+        self._task.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        error_id = self._log_failure(task)
+        if self.abandoned:
+            logger.warning("task %s, which was abandoned, has ended", self.id)
+            self._on_end(self)
+        elif self._stopped_for == "cancel":
+            self._end("cancelled", encode(TaskCancelled(task_id=self.id)))
+        elif self._stopped_for is not None:
+            self._fail("The agent took too long.", self._stopped_for)
+        else:
+            text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
+            self._fail(text, ErrorCode.AGENT_FAILED, error_id)
+
+    def _answered(self, answer: str | AgentResponse) -> tuple[str, bytes]:
+        """Return the answer's text, and its frame."""
+        if isinstance(answer, str):
+            text = clean(answer)
+            return text, response_frame(self.id, text)
+        if not isinstance(answer, AgentResponse):
+            raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
+        text, usage = clean(answer.response), jsonable(answer.usage) if answer.usage else None
+        usage = usage if isinstance(usage, dict) else None
+        return text, encode(AgentResponseFrame(task_id=self.id, response=text, usage=usage))
+
+    def _log_failure(self, task: asyncio.Task[None]) -> str | None:
+        """Log what an agent raised; return the id under which the log has it."""
+        failure = failure_of(task)
+        if failure is None or (task.cancelled() and self._stopped_for is not None):
+            return None
+        error_id = secrets.token_hex(4)
+        logger.error("task %s failed, error_id=%s", self.id, error_id, exc_info=failure)
+        return error_id
+
+    def _fail(self, message: str, code: ErrorCode, error_id: str | None = None) -> None:
+        frame = encode(ErrorFrame(message=message, code=code, task_id=self.id, error_id=error_id))
+        self._end("failed", frame, code=code, message=message, error_id=error_id)
+
+    def _end(self, status: Status, frame: bytes, **ending: str | None) -> None:
+        self._clear_timer()
+        logger.debug("task %s ends: %s", self.id, status)
+        self.turn.end(unfinished="The task ended before this tool did.")
+        if self._log.keeps:
+            self._log.remember(self.snapshot(status, **ending))
+        # The id is free before the terminal frame is said: who has read it may rely on that.
+        self._on_end(self)
+        self._log.append(frame)
+        self.over.set_result(None)
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def told(failure: BaseException | None, *, otherwise: str) -> str:
+    """Return what a client is told of a failure: what the agent wants it to know, if anything."""
+    return clean(str(failure)) or otherwise if isinstance(failure, AgentError) else otherwise
+
+
+async def all_over(tasks: Collection[AgentTask], seconds: float | None = None) -> None:
+    """Wait, for so long at most, until each of these tasks has said its terminal frame."""
+    if tasks:
+        await asyncio.wait([task.over for task in tasks], timeout=seconds)

@@ -1,0 +1,163 @@
+"""All sessions of the process: how they begin, are taken up again and end, and what they may use together."""
+
+import asyncio
+import hmac
+import logging
+import secrets
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
+
+from agentsocket.agent.contract import Agent, AgentFactory
+from agentsocket.protocol.errors import ErrorCode, ProtocolError
+from agentsocket.protocol.frames import AgentRequest, Login, LoginResponse, LogoutResponse
+from agentsocket.session.agent_task import AgentTask, all_over, contained, outcome, told
+from agentsocket.session.frame_log import LogBudget
+from agentsocket.session.session import Client, Session
+from agentsocket.settings import Settings
+
+logger = logging.getLogger("agentsocket.session")
+
+T = TypeVar("T")
+
+STOPPING = 1.0
+"""Seconds that agents have to stop once a shutdown has cancelled them."""
+
+
+class SessionManager:
+    """All sessions of the process, and what they may use together. The first of the agents is the default."""
+
+    def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
+        self.settings = settings
+        self.budget = LogBudget(settings.resume_memory)
+        self.sessions: dict[str, Session] = {}
+        self.running: set[AgentTask] = set()
+        """Every task that still runs, the abandoned ones too: this is what owns them."""
+        self.shutting_down = False
+        self._agents = agents
+        self._opening = 0
+        self._kept: set[asyncio.Task[Any]] = set()
+
+    def new_agent(self, login: Login) -> Agent | Awaitable[Agent]:
+        """Make the agent of a new session; one that takes its time is to be awaited at once.
+
+        Raises:
+            ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
+        """
+        self._refuse_while_shutting_down()
+        create_agent = self._agents.get(login.agent or next(iter(self._agents)))
+        if create_agent is None:
+            names = ", ".join(self._agents)
+            raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.")
+        if len(self.sessions) + self._opening >= self.settings.max_sessions:
+            raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, "The server has no room for another session.")
+        try:
+            agent = create_agent()
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:
+            raise _unavailable(exc) from exc
+        if not isinstance(agent, Awaitable):
+            return agent
+        self._opening += 1
+        return self._expect_agent(agent)
+
+    def open(self, login: Login, agent: Agent) -> tuple[Session, LoginResponse]:
+        """Open a session."""
+        session = Session(agent, self, resumable=bool(login.resumable))
+        self.sessions[session.id] = session
+        logger.debug("session %s opened", session.id)
+        return session, LoginResponse(
+            session_id=session.id, resumable=login.resumable or None, resume_token=session.resume_token
+        )
+
+    def resume(self, login: Login) -> tuple[Session, LoginResponse]:
+        """Take up a session that was opened earlier.
+
+        Raises:
+            ProtocolError: ``session_not_found``, one and the same answer whatever was wrong; ``invalid_frame`` for a
+                ``last_seq`` that was never given out; ``shutting_down``.
+        """
+        self._refuse_while_shutting_down()
+        session = self.sessions.get(login.session_id or "")
+        token = (session and session.resume_token) or secrets.token_urlsafe(16)
+        right = hmac.compare_digest(token.encode(), (login.resume_token or "").encode())
+        if session is None or not right:
+            raise ProtocolError(ErrorCode.SESSION_NOT_FOUND, "There is no such session to take up.")
+        last_seq = login.last_seq or 0
+        if not session.has_said(last_seq):
+            raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
+        logger.info("session %s taken up", session.id)
+        return session, session.describe(last_seq)
+
+    def admit(self, session: Session, request: AgentRequest) -> None:
+        """Check that there is room for one more task.
+
+        Raises:
+            ProtocolError: ``too_many_tasks`` or ``shutting_down``.
+        """
+        self._refuse_while_shutting_down(request.request_id)
+        too_many = len(session.tasks) >= self.settings.max_tasks
+        if too_many or len(self.running) >= self.settings.max_total_tasks:
+            text = "The session runs as many tasks as it may." if too_many else "The server is at its limit of tasks."
+            raise ProtocolError(ErrorCode.TOO_MANY_TASKS, text, request_id=request.request_id)
+
+    def leave(self, session: Session, client: Client) -> None:
+        """The connection of this client is lost: a resumable session waits for the next one, any other ends."""
+        if session.client is not client or session.id not in self.sessions:
+            return  # taken up by a newer connection, or over
+        if session.resumable:
+            session.detach()
+        else:
+            self.end(session)
+
+    def end(self, session: Session, *, farewell: LogoutResponse | None = None) -> asyncio.Task[None] | None:
+        """End a session: nobody can take it up from now on. One that is ending already is left to whoever ends it."""
+        if self.sessions.pop(session.id, None) is None:
+            return None
+        self.budget.detached.pop(session.id, None)
+        return self.keep(asyncio.create_task(session.end(farewell)))
+
+    def expire(self, session: Session) -> None:
+        """End a session that nobody came back to."""
+        logger.info("session %s expires: nobody came back to it", session.id)
+        self.end(session)
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, wait ``grace`` seconds for the running tasks, then stop them."""
+        self.shutting_down = True
+        await all_over(self.running, grace)
+        for task in list(self.running):
+            task.cancel()
+        await all_over(self.running, STOPPING)
+        for task in list(self.running):
+            task.abandon()
+
+    async def close(self) -> None:
+        """End every session."""
+        await asyncio.gather(*filter(None, [self.end(session) for session in list(self.sessions.values())]))
+
+    def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Own a task until it is done: the loop itself would let it be collected."""
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+        return task
+
+    async def _expect_agent(self, agent: Awaitable[Agent]) -> Agent:
+        try:
+            creation = self.keep(asyncio.create_task(contained(agent)))
+            failure = await outcome(creation, self.settings.agent_creation_timeout)
+        finally:
+            self._opening -= 1
+        if failure is not None:
+            raise _unavailable(failure)
+        return creation.result()
+
+    def _refuse_while_shutting_down(self, request_id: str | None = None) -> None:
+        if self.shutting_down:
+            text = "The server is shutting down."
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, text, request_id=request_id)
+
+
+def _unavailable(failure: BaseException) -> ProtocolError:
+    error_id = secrets.token_hex(4)
+    logger.error("no agent could be created, error_id=%s", error_id, exc_info=failure)
+    text = told(failure, otherwise="The agent is not available. The server's log has the details.")
+    return ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, error_id=error_id)

@@ -1,0 +1,195 @@
+"""A session: one login, with its own agent instance, its tasks, and the log of what was said to its client."""
+
+import asyncio
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Collection, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from agentsocket.agent.contract import Agent
+from agentsocket.protocol.codec import encode
+from agentsocket.protocol.errors import ErrorCode, ProtocolError
+from agentsocket.protocol.frames import AgentRequest, CancelRequest, InputResponse, LoginResponse, ServerFrame
+from agentsocket.session.agent_task import AgentTask, all_over, contained, outcome
+from agentsocket.session.encoding import received_frame
+from agentsocket.session.frame_log import FrameLog, LogBudget, Writer
+from agentsocket.settings import Settings
+
+logger = logging.getLogger("agentsocket.session")
+
+T = TypeVar("T")
+
+REMEMBERED_REQUESTS = 256
+"""Request ids that a session remembers, so that a request sent again does not run its agent again."""
+
+
+class Client(Protocol):
+    """Whoever reads a session: one connection."""
+
+    @property
+    def writer(self) -> Writer:
+        """Where frames for it go."""
+
+    def displaced(self) -> None:
+        """Another connection has taken the session up."""
+
+
+class Owner(Protocol):
+    """What a session needs of whoever has all of them: its ``SessionManager``."""
+
+    settings: Settings
+    budget: LogBudget
+    running: set[AgentTask]
+
+    def admit(self, session: "Session", request: AgentRequest) -> None:
+        """Check that there is room for one more task; raises ``ProtocolError`` where there is none."""
+
+    def expire(self, session: "Session") -> None:
+        """End a session that nobody came back to."""
+
+    def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Own a task until it is done."""
+
+
+class Session:
+    """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
+
+    def __init__(self, agent: Agent, owner: Owner, *, resumable: bool) -> None:
+        self.id = secrets.token_hex(16)
+        self.resume_token = secrets.token_urlsafe(16) if resumable else None
+        self.client: Client | None = None
+        self.tasks: dict[str, AgentTask] = {}
+        self._agent, self._owner, self._settings = agent, owner, owner.settings
+        self._log = FrameLog(
+            keeps=resumable,
+            max_bytes=self._settings.resume_log_size,
+            max_frames=self._settings.resume_log_frames,
+            budget=owner.budget,
+        )
+        self._received: OrderedDict[str, str] = OrderedDict()
+        self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it outlives its connection."""
+        return self.resume_token is not None
+
+    def say(self, frame: ServerFrame) -> None:
+        """Say something that belongs to no task."""
+        self._log.append(encode(frame))
+
+    def start(self, request: AgentRequest) -> None:
+        """Start a task, or confirm once more the one that was started under this ``request_id``.
+
+        Raises:
+            ProtocolError: ``too_many_tasks`` or ``shutting_down``.
+        """
+        task_id = self._received.get(request.request_id or "")
+        if task_id is None:
+            self._owner.admit(self, request)
+            task_id = self._start(request)
+        # The task's first step comes right behind, and mostly has something to say.
+        self._log.append(received_frame(task_id, request.request_id), more_follows=True)
+
+    def cancel(self, request: CancelRequest) -> None:
+        """Stop a task.
+
+        Raises:
+            ProtocolError: ``unknown_task``.
+        """
+        self._find(request.task_id).cancel()
+
+    def answer(self, response: InputResponse) -> None:
+        """Give a task's question its answer; the first one counts.
+
+        Raises:
+            ProtocolError: ``unknown_task`` or ``unknown_input``.
+        """
+        if not self._find(response.task_id).turn.answer(response.input_id, response.response):
+            # Without a task id: an error that carries one says that the task is over.
+            raise ProtocolError(ErrorCode.UNKNOWN_INPUT, "No such input is waited for.")
+
+    def attach(self, client: Client, *, after: int | None = None) -> None:
+        """Speak to this client from now on, and first say again what came after number ``after``."""
+        if self.client is not None:
+            self.client.displaced()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self.client = client
+        self._owner.budget.detached.pop(self.id, None)
+        self._log.attach(client.writer, after=after)
+
+    def detach(self) -> None:
+        """Speak to nobody; the tasks run on. Without a client for ``resume_window`` seconds it ends."""
+        self.client = None
+        self._log.detach()
+        self._owner.budget.detached[self.id] = self._log
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(self._settings.resume_window, self._owner.expire, self)
+
+    def describe(self, last_seq: int) -> LoginResponse:
+        """Return the answer to a client that comes back and has every frame up to ``last_seq``."""
+        lossless = last_seq >= self._log.first_seq - 1
+        return LoginResponse(
+            session_id=self.id,
+            resumable=True,
+            resume_token=self.resume_token,
+            resumed=True,
+            lossless=lossless,
+            last_seq=self._log.last_seq,
+            tasks=self._log.ended + [task.snapshot() for task in self.tasks.values()],
+        )
+
+    def has_said(self, seq: int) -> bool:
+        """Whether a frame of this number was ever given out."""
+        return seq <= self._log.last_seq
+
+    def end(self, farewell: ServerFrame | None = None) -> Coroutine[Any, Any, None]:
+        """Stop every task now; what is returned sees each say its last frame, closes the agent, then says farewell."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        tasks = list(self.tasks.values())
+        for task in tasks:
+            task.cancel()
+        return self._close(tasks, farewell)
+
+    async def _close(self, tasks: Collection[AgentTask], farewell: ServerFrame | None) -> None:
+        await all_over(tasks)
+        await self._close_agent()
+        if farewell is not None:
+            self.say(farewell)
+        self.client = None
+        self._log.detach()
+        self._log.clear()
+        logger.debug("session %s ended", self.id)
+
+    def _find(self, task_id: str) -> AgentTask:
+        task = self.tasks.get(task_id)
+        if task is None:
+            raise ProtocolError(ErrorCode.UNKNOWN_TASK, "No such task is running.", task_id=task_id)
+        return task
+
+    def _start(self, request: AgentRequest) -> str:
+        task = AgentTask(self._agent, request.message, self._log, on_end=self._task_ended)
+        self.tasks[task.id] = task
+        self._owner.running.add(task)
+        if request.request_id:
+            self._received[request.request_id] = task.id
+            if len(self._received) > REMEMBERED_REQUESTS:
+                self._received.popitem(last=False)
+        task.start(timeout=self._settings.agent_timeout, cancel_timeout=self._settings.cancel_timeout)
+        return task.id
+
+    def _task_ended(self, task: AgentTask) -> None:
+        self.tasks.pop(task.id, None)
+        if not task.abandoned or task.done:
+            self._owner.running.discard(task)
+
+    async def _close_agent(self) -> None:
+        aclose = getattr(self._agent, "aclose", None)
+        if aclose is not None:
+            closing = self._owner.keep(asyncio.create_task(contained(aclose())))
+            failure = await outcome(closing, self._settings.cancel_timeout)
+            if failure is not None:
+                logger.error("the agent of session %s could not be closed", self.id, exc_info=failure)

@@ -1,0 +1,164 @@
+"""What one task says: the agent's side of it, made fit for the wire."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from agentsocket.protocol.codec import encode
+from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.frames import InputRequiredFrame, PendingInput, ToolCallFrame, ToolResultFrame
+from agentsocket.session.encoding import OUTPUT_LIMIT, OutputEncoder, clean, jsonable
+from agentsocket.session.frame_log import FrameLog
+
+
+class TaskTurn:
+    """The ``Turn`` of one task: it keeps what every agent would have to keep.
+
+    Calls and results are paired, values made safe for JSON, text kept clean of broken characters, questions matched
+    with their answers.
+    """
+
+    def __init__(self, task_id: str, log: FrameLog) -> None:
+        self.task_id = task_id
+        self._log = log
+        self._output = OutputEncoder(task_id)
+        self._text = RecentText() if log.keeps else None
+        self._open_calls: dict[str, str] = {}
+        self._inputs: dict[str, tuple[PendingInput, asyncio.Future[JsonValue]]] = {}
+        self._ended = False
+
+    async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+        """Send an event; waits while the client lags.
+
+        Raises:
+            asyncio.CancelledError: when the task has ended and something of it still runs.
+            TypeError: if it is no event.
+        """
+        if self._log.room < 0:
+            # Before it is said: an agent that gives up waiting has said nothing, so that it cannot pile up either.
+            await self._log.breathe()
+        if self._ended:
+            raise _over()
+        if isinstance(event, AgentOutput):
+            for frame in self._output.encode(event.output):
+                self._log.append(frame)
+            if self._text is not None:
+                self._text.append(event.output)
+        elif isinstance(event, ToolCall):
+            self._call(event)
+        elif isinstance(event, ToolResult):
+            self._result(event)
+        else:
+            raise TypeError(f"an agent emits ToolCall, ToolResult and AgentOutput, not {type(event).__name__}")
+
+    async def ask(self, question: InputRequired) -> JsonValue:
+        """Ask the client, and wait for its answer.
+
+        Raises:
+            TimeoutError: if there is none within ``expires_in`` seconds.
+            asyncio.CancelledError: when the task has ended and something of it still runs.
+        """
+        if self._ended:
+            raise _over()
+        pending = _pending(question)
+        answer: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
+        self._inputs[pending.input_id] = pending, answer
+        self._log.append(encode(InputRequiredFrame(task_id=self.task_id, **pending.model_dump())))
+        try:
+            async with asyncio.timeout(question.expires_in):
+                return await answer
+        finally:
+            self._inputs.pop(pending.input_id, None)
+
+    def answer(self, input_id: str, response: JsonValue) -> bool:
+        """Give a question its answer; false where no such question is open."""
+        pending = self._inputs.pop(input_id, None)
+        if pending is None or pending[1].done():
+            return False
+        pending[1].set_result(response)
+        return True
+
+    def end(self, *, unfinished: str) -> None:
+        """Nothing comes after this but the terminal frame. Calls still open are closed as failed, for this reason."""
+        self._ended = True
+        self._inputs.clear()
+        for frame in self._output.end():
+            self._log.append(frame)
+        for call_id, name in self._open_calls.items():
+            self._say_result(ToolResult(tool_name=name, tool_call_id=call_id, tool_output=unfinished, is_error=True))
+        self._open_calls.clear()
+
+    @property
+    def text(self) -> str:
+        """The text so far; of a long one the newest part."""
+        return self._text.read() if self._text is not None else ""
+
+    @property
+    def pending_inputs(self) -> list[PendingInput]:
+        """The questions that wait for an answer, oldest first."""
+        return [pending for pending, _ in self._inputs.values()]
+
+    def _call(self, call: ToolCall) -> None:
+        call_id = clean(call.tool_call_id or secrets.token_hex(8))
+        if call_id in self._open_calls:
+            return  # two frameworks tell a call again after its approval
+        name = self._open_calls[call_id] = clean(call.tool_name)
+        kwargs = jsonable(call.tool_kwargs)
+        if not isinstance(kwargs, dict):
+            kwargs = {"arguments": kwargs}
+        self._log.append(
+            encode(ToolCallFrame(task_id=self.task_id, tool_name=name, tool_kwargs=kwargs, tool_call_id=call_id))
+        )
+
+    def _result(self, result: ToolResult) -> None:
+        call_id = result.tool_call_id and clean(result.tool_call_id)
+        name = clean(result.tool_name)
+        if call_id is None:
+            call_id = next(self._calls_of(name), None)
+        name = self._open_calls.pop(call_id or "", name)
+        self._say_result(result.model_copy(update={"tool_name": name, "tool_call_id": call_id}))
+
+    def _calls_of(self, name: str) -> Iterator[str]:
+        return (call_id for call_id, called in self._open_calls.items() if name in {called, ""})
+
+    def _say_result(self, result: ToolResult) -> None:
+        frame = ToolResultFrame(
+            task_id=self.task_id,
+            tool_name=result.tool_name,
+            tool_output=jsonable(result.tool_output),
+            tool_call_id=result.tool_call_id,
+            is_error=result.is_error or None,  # said only where it is so
+        )
+        self._log.append(encode(frame))
+
+
+class RecentText:
+    """The newest part of a long text, held for a client that has missed frames."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._chars = 0
+
+    def append(self, piece: str) -> None:
+        """Add a piece."""
+        self._pieces.append(piece)
+        self._chars += len(piece)
+        if self._chars > 2 * OUTPUT_LIMIT:
+            self._pieces = [self.read()]
+            self._chars = len(self._pieces[0])
+
+    def read(self) -> str:
+        """Return at most 256 KiB of it, cut before a character."""
+        text = clean("".join(self._pieces))
+        return text.encode()[-OUTPUT_LIMIT:].decode(errors="ignore")
+
+
+def _over() -> asyncio.CancelledError:
+    return asyncio.CancelledError("the task has ended")
+
+
+def _pending(question: InputRequired) -> PendingInput:
+    fields = {name: jsonable(value) for name, value in question.model_dump().items()}
+    return PendingInput.model_validate({**fields, "input_id": secrets.token_hex(8)})

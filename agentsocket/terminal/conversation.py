@@ -1,0 +1,330 @@
+"""The conversation: what the person types becomes requests, answers and commands; what comes back is shown."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentsocket.client.client import WebSocketClient, full_jitter
+from agentsocket.client.errors import ClientError, ConnectionLost, ServerError, TaskCancelled
+from agentsocket.client.person import answer_of_nobody
+from agentsocket.client.printing import note
+from agentsocket.protocol.frames import InputRequiredFrame
+from agentsocket.terminal.history import History, history_file
+from agentsocket.terminal.keyboard import Keyboard, PlainKeyboard, TerminalKeyboard, size
+from agentsocket.terminal.question import Question, Unclear
+from agentsocket.terminal.screen import LiveScreen, Row, Screen
+from agentsocket.terminal.task_view import TaskView
+from agentsocket.terminal.text import RED, duration
+
+HELP: Final = """\
+A line is a request, and several may run at once. While a task asks something, a line is the answer.
+  /cancel [n]   stop task n, or the newest, as Ctrl-C does
+  /tasks        what is running
+  /ask ...      a request, also while a task asks something, or one that begins with a slash
+  /raw          show the frames that come, or show them no longer
+  /quit         leave, as Ctrl-D does; what still runs is stopped"""
+
+COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/raw", "/help", "/quit"}
+
+
+@dataclass(eq=False)
+class Running:
+    """A task that has not ended."""
+
+    view: TaskView
+    task_id: asyncio.Future[str] = field(default_factory=asyncio.Future)
+    asked: set[str] = field(default_factory=set)
+    following: asyncio.Task[None] | None = None
+    stopping: asyncio.Task[None] | None = None
+
+
+class Conversation:
+    """One person and one session. What a person types runs side by side, the lines of a pipe one after the other."""
+
+    def __init__(
+        self, client: WebSocketClient, keyboard: Keyboard, screen: Screen, history: History, *, frames_only: bool
+    ) -> None:
+        """Prepare; with ``frames_only`` the frames are shown, and of the tasks nothing but their questions."""
+        self._client, self._keyboard, self._screen, self._history = client, keyboard, screen, history
+        self._frames_only, self._raw = frames_only, frames_only
+        self._is_tty = sys.stdin.isatty()
+        self._running: list[Running] = []
+        self._questions: list[Question] = []
+        self._unfinished = False
+        self._number = 0
+        self._lost_at: float | None = None
+
+    async def hold(self, listening: asyncio.Task[None]) -> None:
+        """Talk until the person leaves. Raises what ``listening`` raises."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+        reading = asyncio.create_task(self._read())
+        drawing = asyncio.create_task(self._screen.run(self._happening, self._prompt))
+        try:
+            done, _ = await asyncio.wait({reading, drawing, listening}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            ours = [reading, drawing, *(running.following for running in self._running if running.following)]
+            for task in ours:
+                task.cancel()
+            await asyncio.gather(*ours, return_exceptions=True)
+            await self._screen.finish()
+
+    async def listen(self) -> None:
+        """Show the frames that are wanted, until the client is closed; a person gets a new session for a lost one.
+
+        Raises:
+            ConnectionLost: if there is no server any more, or nobody to tell of a new session.
+        """
+        delays, since = full_jitter(), time.monotonic()
+        while True:
+            try:
+                return await self._client.listen_for_events(self._show_frame)
+            except ConnectionLost as lost:
+                if not self._is_tty:
+                    raise
+                if time.monotonic() - since > self._client.stable_after:
+                    delays = full_jitter()
+                await self._open_another(lost, delays)
+                since = time.monotonic()
+
+    async def _open_another(self, lost: ConnectionLost, delays: Iterator[float]) -> None:
+        self._lost_at = self._lost_at or time.monotonic()
+        for delay in delays:
+            await asyncio.sleep(delay)
+            with contextlib.suppress(ConnectionLost):
+                await self._client.connect()
+                await self._client.login()
+                self._lost_at = None
+                self._screen.note("The session was lost. This is a new one, which knows nothing of what was said.")
+                return
+        raise lost
+
+    def _show_frame(self, frame: str) -> None:
+        """Show a frame where frames are wanted."""
+        if self._frames_only:
+            self._screen.say(frame)
+        elif self._raw:
+            self._screen.note(frame)
+
+    def tell_connection(self, *, connected: bool) -> None:
+        """Say in a line that the connection was lost, once it is back."""
+        if connected and self._lost_at is not None:
+            self._screen.note(f"The connection was lost for {duration(time.monotonic() - self._lost_at)} and is back.")
+        self._lost_at = None if connected else time.monotonic()
+        self._screen.change()
+
+    # ---- What is typed -----------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        draft = ""
+        while (line := await self._keyboard.read(draft)) is not None:
+            # What a terminal sends need not be text.
+            if not await self._take(line.encode(errors="replace").decode()):
+                return
+            draft = self._questions[0].draft if self._questions else ""
+            if not self._is_tty:
+                await asyncio.gather(*(running.following for running in self._running if running.following))
+
+    async def _take(self, line: str) -> bool:
+        """Do what a line says; false where it says to leave."""
+        question = self._questions[0] if self._questions and not self._unfinished else None
+        self._unfinished = False
+        word, _, rest = line.strip().partition(" ")
+        if word in COMMANDS:
+            self._screen.echo(f"> {line}", apart=True)
+            self._command(word, rest.strip())
+        elif question:
+            self._screen.echo(f"? {line}", apart=False)
+            await self._answer(question, line)
+        elif word.startswith("/") and self._is_tty:
+            self._screen.echo(f"> {line}", apart=True)
+            self._screen.note(f"There is no {word}; /help says what there is.")
+        elif word:
+            self._start(line)
+        return word != "/quit"
+
+    def _command(self, word: str, rest: str) -> None:
+        match word:
+            case "/help":
+                self._screen.note(HELP)
+            case "/tasks":
+                self._screen.note("\n".join(str(running.view) for running in self._running) or "Nothing is running.")
+            case "/raw":
+                self._raw = not self._raw
+                self._screen.note("Frames are shown." if self._raw else "Frames are shown no longer.")
+            case "/cancel":
+                self._cancel(rest.strip("[]"))
+            case "/ask" if rest:
+                self._start(rest)
+
+    async def _answer(self, question: Question, line: str) -> None:
+        try:
+            response = question.read(line)
+        except Unclear as more:
+            self._screen.note(str(more))
+            return
+        self._questions.remove(question)
+        question.view.status = ""
+        await self._client.answer(question.frame.task_id, question.frame.input_id, response)
+
+    # ---- Tasks -------------------------------------------------------------------------------------------------------
+
+    def _start(self, message: str) -> None:
+        self._history.add(message)
+        self._number += 1
+        running = Running(TaskView(self._number, message, self._screen))
+        self._running.append(running)
+        running.following = asyncio.create_task(self._follow(running))
+        self._tag()
+        self._screen.echo(f"{running.view.tag}> {message}", apart=True)
+
+    async def _follow(self, running: Running) -> None:
+        """Show a task to its end."""
+        view = running.view
+        try:
+            async with contextlib.aclosing(
+                self._client.stream(view.message, on_start=running.task_id.set_result)
+            ) as events:
+                async for event in events:
+                    if isinstance(event, InputRequiredFrame):
+                        await self._ask(running, event)
+                    elif not self._frames_only:
+                        view.show(event)
+        except TaskCancelled:
+            view.note("Stopped.")
+        except ServerError as exc:
+            view.note(f"error: {exc}{f', error id {exc.error_id}' if exc.error_id else ''}", RED)
+        except ConnectionLost as exc:
+            view.note(f"error: {exc}", RED)
+        finally:
+            self._forget(running)
+
+    def _forget(self, running: Running) -> None:
+        self._running.remove(running)
+        self._questions = [question for question in self._questions if question.view is not running.view]
+        if running.stopping:
+            running.stopping.cancel()
+        self._tag()
+
+    def _tag(self) -> None:
+        """Have the lines of tasks told apart, where there are several."""
+        for running in self._running:
+            running.view.tag = f"[{running.view.number}] " if len(self._running) > 1 else ""
+        self._screen.change()
+
+    async def _ask(self, running: Running, frame: InputRequiredFrame) -> None:
+        """Put a question, unless it was put before the connection broke."""
+        if frame.input_id in running.asked:
+            return
+        running.asked.add(frame.input_id)
+        if not self._is_tty:
+            await self._client.answer(frame.task_id, frame.input_id, answer_of_nobody(frame))
+            return
+        question = Question(running.view, frame)
+        question.show()
+        self._screen.hint(question.hint)
+        if not self._questions:
+            # Who is in the middle of a line is not answering what comes just then.
+            self._unfinished = bool(self._keyboard.typed())
+        self._questions.append(question)
+        running.view.status = "waits for you"
+
+    # ---- Stopping ----------------------------------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
+        """Stop the newest task that is not being stopped yet; where there is none, say how to leave."""
+        if going := [running for running in self._running if not running.stopping]:
+            self._stop(going[-1])
+        else:
+            self._screen.note(f"{'It is stopping' if self._running else 'Nothing is running'}; Ctrl-D leaves.")
+
+    def _cancel(self, number: str) -> None:
+        if not number:
+            self._interrupt()
+            return
+        for running in self._running:
+            if str(running.view.number) == number:
+                self._stop(running)
+                return
+        self._screen.note("There is no such task; /tasks says what is running.")
+
+    def _stop(self, running: Running) -> None:
+        if running.stopping is None:
+            running.view.status = "stopping"
+            running.stopping = asyncio.create_task(self._cancel_request(running))
+
+    async def _cancel_request(self, running: Running) -> None:
+        # How it ends is told by its stream.
+        with contextlib.suppress(ClientError):
+            await self._client.cancel_request(await running.task_id)
+
+    # ---- What is happening -------------------------------------------------------------------------------------------
+
+    def _happening(self, room: int) -> list[Row]:
+        """Return what to show below all that was said, in at most so many rows."""
+        rows: list[Row] = []
+        if self._lost_at is not None:
+            rows.append(Row(f"The connection is lost; reconnecting for {duration(time.monotonic() - self._lost_at)}."))
+        if self._questions:
+            question = self._questions[0]
+            rows.append(Row(f"{question.view.tag}? {question.hint}"))
+        share = max(1, (room - len(rows)) // max(1, len(self._running)))
+        return [row for running in self._running for row in running.view.happening(share, size()[0])] + rows
+
+    def _prompt(self) -> str:
+        if not self._keyboard.typed():
+            self._unfinished = False
+        return "? " if self._questions and not self._unfinished else "> "
+
+
+async def converse(uri: str, token: str | None, *, frames_only: bool) -> int:
+    """Hold a conversation on standard input and output; return the exit code of the program."""
+    history = History(history_file(), {secret for secret in (token, os.environ.get("WS_AUTH_TOKEN")) if secret})
+    keyboard, screen = _instruments(history, plain=frames_only)
+    client = WebSocketClient(
+        uri,
+        token=token,
+        resumable=True,
+        on_connection=lambda connected: conversation.tell_connection(connected=connected),
+    )
+    conversation = Conversation(client, keyboard, screen, history, frames_only=frames_only)
+    try:
+        await client.connect()
+        listening = asyncio.create_task(conversation.listen())
+        try:
+            await client.login()
+            if sys.stdin.isatty():
+                screen.note("Connected. Type a message, or /help; Ctrl-D leaves.")
+            async with keyboard:
+                await conversation.hold(listening)
+        finally:
+            await client.close()
+            if sys.stdin.isatty():
+                listening.cancel()  # it may be waiting for another session
+            await asyncio.wait([listening])
+    except ClientError as exc:
+        note(f"error: {exc}")
+        return 1
+    return 0
+
+
+def _instruments(history: History, *, plain: bool) -> tuple[Keyboard, Screen]:
+    """Choose what to read from and to write to."""
+    simple = os.environ.get("TERM", "dumb") == "dumb" or not (sys.stdin.isatty() and sys.stdout.isatty())
+    if plain or simple:
+        return PlainKeyboard(), Screen()
+    keyboard: Keyboard
+    try:
+        from agentsocket.terminal.prompt_toolkit_keyboard import PromptToolkitKeyboard  # noqa: PLC0415  # optional
+    except ImportError:
+        keyboard = TerminalKeyboard(history)
+    else:
+        keyboard = PromptToolkitKeyboard(history)
+    return keyboard, LiveScreen(keyboard, color=not os.environ.get("NO_COLOR"))

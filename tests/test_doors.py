@@ -1,0 +1,69 @@
+"""The five doors at the root: every public name of each, and that each is the one name's one thing."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import agentsocket
+from tests.support import PATIENCE
+
+ROOT = Path(__file__).parent.parent
+
+NAMES = {
+    "websocket_server": "main",
+    "websocket_client_example": "ClientError ConnectionLost ServerError SnapshotOutput TaskCancelled TaskEvent "
+    "WebSocketClient full_jitter main",
+    "test": "OfflineAgent create_agent main",
+    "session": "Agent AgentFactory Client Session SessionManager Turn",
+    "protocol": "CLIENT_FRAME MAX_ID AgentOutput AgentOutputFrame AgentRequest AgentRequestReceived AgentResponse "
+    "AgentResponseFrame AnyClientFrame AnyServerFrame CancelRequest ClientFrame CloseCode Envelope ErrorCode "
+    "ErrorFrame Event InputRequired InputRequiredFrame InputResponse KnownId Login LoginResponse Logout LogoutResponse "
+    "Optional PendingInput ProtocolError ServerFrame TaskCancelled TaskFrame TaskSnapshot ToolCall ToolCallFrame "
+    "ToolResult ToolResultFrame decode_client_frame decode_server_frame encode",
+    "agentsocket": "Agent AgentError AgentOutput AgentResponse AgentServer Approval InputRequired Settings ToolCall "
+    "ToolResult Turn WebSocketClient adapt",
+}
+
+
+@pytest.mark.parametrize("door", NAMES)
+def test_a_door_gives_out_every_public_name(door: str) -> None:
+    program = f"import {door}; print(*sorted(n for n in {NAMES[door].split()} if not hasattr({door}, n)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("door", sorted(NAMES.keys() - {"websocket_server"}))
+def test_a_door_says_what_it_gives_out(door: str) -> None:
+    module = agentsocket if door == "agentsocket" else _door(door)
+    assert sorted(module.__all__) == sorted(NAMES[door].split())
+
+
+def _door(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"door_{name}", ROOT / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_package_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="module 'agentsocket' has no attribute 'nothing'"):
+        agentsocket.nothing  # noqa: B018
+    assert set(dir(agentsocket)) == {*agentsocket.__all__, "__version__"}
+
+
+def test_importing_the_package_loads_nothing_of_it() -> None:
+    program = "import sys; before = set(sys.modules); import agentsocket; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    loaded = done.stdout.split()
+    assert [name for name in loaded if name.startswith("agentsocket")] == ["agentsocket"]
+    assert not {"typing", "asyncio", "pydantic", "websockets"} & set(loaded)
