@@ -14,6 +14,7 @@ from agentsocket.protocol.events import (
 )
 from agentsocket.protocol.frames import (
     MAX_ID,
+    AgentCard,
     AgentOutputFrame,
     AgentRequest,
     AgentRequestReceived,
@@ -23,6 +24,8 @@ from agentsocket.protocol.frames import (
     CancelRequest,
     ClientFrame,
     ErrorFrame,
+    Heartbeat,
+    HeartbeatFrame,
     InputRequiredFrame,
     InputResponse,
     KnownId,
@@ -42,6 +45,7 @@ from agentsocket.protocol.frames import (
 __all__ = [
     "CLIENT_FRAME",
     "MAX_ID",
+    "AgentCard",
     "AgentOutput",
     "AgentOutputFrame",
     "AgentRequest",
@@ -57,6 +61,8 @@ __all__ = [
     "ErrorCode",
     "ErrorFrame",
     "Event",
+    "Heartbeat",
+    "HeartbeatFrame",
     "InputRequired",
     "InputRequiredFrame",
     "InputResponse",

@@ -26,6 +26,7 @@ REPLIES = {
     "agent_request": ["agent_request_received", "error"],
     "cancel_request": ["task_cancelled", "error"],
     "input_response": ["error"],
+    "heartbeat": ["heartbeat", "error"],
     "logout": ["logout_response", "error"],
 }
 """What answers the frame of a client."""
@@ -103,7 +104,7 @@ def describe() -> dict[str, Any]:
     """
     prose = Prose((DOCS / "protocol.md").read_text())
     frames: list[type[ClientFrame | ServerFrame]] = [*get_args(AnyClientFrame), *get_args(AnyServerFrame)]
-    events = [frame.event for frame in frames]
+    events = list(dict.fromkeys(frame.event for frame in frames))
     unasked = [frame.event for frame in get_args(AnyServerFrame) if frame.event not in ONLY_REPLIES]
     return {
         "asyncapi": "3.0.0",
@@ -113,7 +114,8 @@ def describe() -> dict[str, Any]:
         "channels": {"connection": _channel(events, prose)},
         "operations": {
             **{event: _receive(event, replies) for event, replies in REPLIES.items()},
-            **{event: _operation("send", event) for event in unasked},
+            # One event goes both ways.
+            **{f"send_{event}" if event in REPLIES else event: _operation("send", event) for event in unasked},
         },
         "components": {
             "messages": {frame.event: _message(frame) for frame in frames},

@@ -92,7 +92,7 @@ def test_a_package_that_is_too_old_is_refused_in_one_line(installed: dict[str, s
 
 def test_no_framework_is_imported_before_an_agent_of_it_turns_up() -> None:
     modules = "agents langchain_core langgraph llama_index google.adk pydantic_ai"
-    code = f"import sys, websocket_server, agentsocket.agent.loader; print(*(m for m in '{modules}'.split() if m in sys.modules))"
+    code = f"import sys, agentsocket.process; print(*(m for m in '{modules}'.split() if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

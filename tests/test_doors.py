@@ -19,11 +19,12 @@ NAMES = {
     "WebSocketClient full_jitter main",
     "test": "OfflineAgent create_agent main",
     "session": "Agent AgentFactory Client Session SessionManager Turn",
-    "protocol": "CLIENT_FRAME MAX_ID AgentOutput AgentOutputFrame AgentRequest AgentRequestReceived AgentResponse "
-    "AgentResponseFrame AnyClientFrame AnyServerFrame CancelRequest ClientFrame CloseCode Envelope ErrorCode "
-    "ErrorFrame Event InputRequired InputRequiredFrame InputResponse KnownId Login LoginResponse Logout LogoutResponse "
-    "Optional PendingInput ProtocolError ServerFrame TaskCancelled TaskFrame TaskSnapshot ToolCall ToolCallFrame "
-    "ToolResult ToolResultFrame decode_client_frame decode_server_frame encode",
+    "protocol": "CLIENT_FRAME MAX_ID AgentCard AgentOutput AgentOutputFrame AgentRequest AgentRequestReceived "
+    "AgentResponse AgentResponseFrame AnyClientFrame AnyServerFrame CancelRequest ClientFrame CloseCode "
+    "Envelope ErrorCode ErrorFrame Event Heartbeat HeartbeatFrame InputRequired InputRequiredFrame "
+    "InputResponse KnownId Login LoginResponse Logout LogoutResponse Optional PendingInput ProtocolError "
+    "ServerFrame TaskCancelled TaskFrame TaskSnapshot ToolCall ToolCallFrame ToolResult ToolResultFrame "
+    "decode_client_frame decode_server_frame encode",
     "agentsocket": "Agent AgentError AgentOutput AgentResponse AgentServer Approval InputRequired Settings ToolCall "
     "ToolResult Turn WebSocketClient adapt",
 }

@@ -168,10 +168,8 @@ async def test_uvloop_that_is_not_installed_stops_the_start_with_what_to_do(fold
     async with started(folder, "--uvloop", PYTHONPATH=str(folder)) as process:
         code, _, log = await ended(process)
     assert code == 2
-    assert (
-        log
-        == 'websocket_server.py: --uvloop: it is not installed; it comes with the extra [uvloop], pip install ".[uvloop]"\n'
-    )
+    assert log.startswith("websocket_server.py: --uvloop: it is not installed;")
+    assert log.endswith('pip install ".[uvloop]"\n')
 
 
 async def test_a_port_that_is_taken_stops_the_start(folder: Path) -> None:

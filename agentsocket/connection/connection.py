@@ -82,6 +82,7 @@ class AgentConnection(asyncio.Protocol):
         self._awaits_pong = False
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._beating: asyncio.TimerHandle | None = None
 
     @property
     def address(self) -> str:
@@ -112,6 +113,18 @@ class AgentConnection(asyncio.Protocol):
         else:
             self._wait(self._settings.ping_interval, self._ping)
 
+    def beat(self, heartbeat: bytes) -> None:
+        """Say this whenever nothing else was said for a keepalive's interval: a page sees no pings, and must know."""
+        interval = self._settings.ping_interval
+        if interval is None or self.protocol.state is not OPEN:
+            return
+        silent = self.writer.silent
+        if silent >= interval:
+            self.writer.write(heartbeat)
+            silent = 0.0
+        self._stop(self._beating)
+        self._beating = self._loop.call_later(interval - silent, self.beat, heartbeat)
+
     # ---- Opening and closing -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -138,6 +151,7 @@ class AgentConnection(asyncio.Protocol):
         self.protocol.receive_eof()
         self._stop(self._timer)
         self._stop(self._watch)
+        self._stop(self._beating)
         self.writer.abandon()
         self.protocol.parser.close()  # its frame holds the protocol: a cycle, and so work for the garbage collector
         self.lost.set_result(None)

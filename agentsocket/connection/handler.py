@@ -16,6 +16,8 @@ from agentsocket.protocol.frames import (
     AgentRequest,
     CancelRequest,
     ErrorFrame,
+    Heartbeat,
+    HeartbeatFrame,
     InputResponse,
     Login,
     LoginResponse,
@@ -36,6 +38,12 @@ UNCOUNTED = {
     ErrorCode.SHUTTING_DOWN,
 }
 """What an honest client runs into; it does not count towards "too many errors"."""
+
+
+HEARTBEAT = encode(HeartbeatFrame())
+
+FEATURES = ("heartbeat",)
+"""What this server can do beyond the base; a client is sent the frames of those that it names in its login."""
 
 
 class ConnectionHandler:
@@ -88,7 +96,7 @@ class ConnectionHandler:
         return self._dispatch(frame, self._session)
 
     def _dispatch(
-        self, frame: AgentRequest | CancelRequest | InputResponse | Logout, session: Session
+        self, frame: AgentRequest | CancelRequest | InputResponse | Heartbeat | Logout, session: Session
     ) -> asyncio.Task[None] | None:
         match frame:
             case AgentRequest():
@@ -97,6 +105,8 @@ class ConnectionHandler:
                 session.cancel(frame)
             case InputResponse():
                 session.answer(frame)
+            case Heartbeat():
+                self.writer.write(HEARTBEAT)
             case Logout():
                 self._session = None
                 return self._manager.end(session, farewell=LogoutResponse())
@@ -130,8 +140,18 @@ class ConnectionHandler:
         self._connection.protocol.max_message_size = self._settings.max_message_size
         self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}"
         self._session = session
+        if login.features is not None:
+            self._tell_terms(response)
         self.writer.write(encode(response))
+        if "heartbeat" in (login.features or ()):
+            self._connection.beat(HEARTBEAT)
         session.attach(self, after=login.last_seq or 0 if response.lossless else None)
+
+    def _tell_terms(self, response: LoginResponse) -> None:
+        """Tell a client what it may rely on and has to keep to; one that names no features is of before there were any."""
+        response.features = list(FEATURES)
+        response.max_message_size = self._settings.max_message_size
+        response.heartbeat = self._settings.ping_interval
 
     def _expect_login(self) -> None:
         self._connection.expect(self._settings.login_timeout, CloseCode.LOGIN_TIMEOUT, "no login in time")

@@ -64,6 +64,11 @@ class FrameWriter:
         self._frames.append(framed)
         self.lag += len(framed)
 
+    @property
+    def silent(self) -> float:
+        """Seconds since something was handed to the socket."""
+        return time.perf_counter() - self._wrote
+
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
         while self._frames and not self.paused:

@@ -27,6 +27,12 @@ class ClientFrame(BaseModel):
 KnownId = Annotated[str, Field(max_length=128)]
 
 
+MAX_FEATURES = 64
+"""Features that a client may name, and characters of the name of one."""
+
+Feature = Annotated[str, Field(max_length=MAX_FEATURES)]
+
+
 class Login(ClientFrame):
     """Open a session, or with ``session_id``, ``resume_token`` and ``last_seq`` take up an earlier one."""
 
@@ -37,6 +43,7 @@ class Login(ClientFrame):
     resume_token: Optional[str] = None
     last_seq: Optional[Annotated[int, Field(ge=0, lt=2**63)]] = None
     agent: Optional[str] = None
+    features: Optional[Annotated[list[Feature], Field(max_length=MAX_FEATURES)]] = None
 
 
 class AgentRequest(ClientFrame):
@@ -61,6 +68,12 @@ class InputResponse(ClientFrame):
     task_id: KnownId
     input_id: KnownId
     response: JsonValue
+
+
+class Heartbeat(ClientFrame):
+    """Ask for a sign of life; the server's own comes at once."""
+
+    event = "heartbeat"
 
 
 class Logout(ClientFrame):
@@ -104,6 +117,15 @@ class TaskSnapshot(Event):
     error_id: Optional[str] = None
 
 
+class AgentCard(Event):
+    """An agent, as a person is to see it: its name, and where it has them a title, a sentence and first questions."""
+
+    name: str
+    title: Optional[str] = None
+    description: Optional[str] = None
+    starters: Optional[list[str]] = None
+
+
 class LoginResponse(ServerFrame):
     """The session is open. Not numbered itself; live frames go on at ``last_seq + 1``."""
 
@@ -116,6 +138,11 @@ class LoginResponse(ServerFrame):
     lossless: Optional[bool] = None
     last_seq: Optional[int] = None
     tasks: Optional[list[TaskSnapshot]] = None
+    features: Optional[list[str]] = None
+    max_message_size: Optional[int] = None
+    heartbeat: Optional[float] = None
+    agent: Optional[AgentCard] = None
+    agents: Optional[list[AgentCard]] = None
 
 
 class AgentRequestReceived(TaskFrame):
@@ -178,6 +205,12 @@ class ErrorFrame(ServerFrame):
         return cls.model_validate({"code": error.code, "message": error.message, **error.ids})
 
 
+class HeartbeatFrame(ServerFrame):
+    """A sign of life, where nothing else was said for a while. Never numbered."""
+
+    event = "heartbeat"
+
+
 class LogoutResponse(ServerFrame):
     """The session has ended. The connection may log in again."""
 
@@ -185,7 +218,7 @@ class LogoutResponse(ServerFrame):
     status: Literal["success"] = "success"
 
 
-AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Logout
+AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Heartbeat | Logout
 AnyServerFrame = (
     LoginResponse
     | AgentRequestReceived
@@ -196,5 +229,6 @@ AnyServerFrame = (
     | AgentResponseFrame
     | TaskCancelled
     | ErrorFrame
+    | HeartbeatFrame
     | LogoutResponse
 )
