@@ -148,7 +148,7 @@ class ConnectionHandler:
         session.attach(self, after=login.last_seq or 0 if response.lossless else None)
 
     def _tell_terms(self, response: LoginResponse) -> None:
-        """Tell a client what it may rely on and has to keep to; one that names no features is of before there were any."""
+        """Tell a client what it may rely on and has to keep to."""
         response.features = list(FEATURES)
         response.max_message_size = self._settings.max_message_size
         response.heartbeat = self._settings.ping_interval
