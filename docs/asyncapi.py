@@ -1,6 +1,6 @@
-"""The wire contract for machines: ``python -m docs.asyncapi`` writes ``docs/asyncapi.json`` (AsyncAPI 3.0).
+"""The wire contract for machines: ``python -m docs.asyncapi`` writes ``agentsocket/protocol/asyncapi.json`` (AsyncAPI 3.0).
 
-Shapes come from the models of ``protocol.py``, meanings of fields and codes from the tables of ``docs/protocol.md``,
+Shapes come from the models of ``agentsocket.protocol``, meanings of fields and codes from the tables of ``docs/protocol.md``,
 examples from the golden frames of the tests: each is said in one place.
 """
 

@@ -1,6 +1,6 @@
 """Make the screenshots of the README: the real page, the real server, the built-in agent.
 
-``python docs/make_screenshots.py`` needs what ``requirements-browser.txt`` says, and Chromium.
+``python docs/make_screenshots.py`` needs the extra [browser], and Chromium.
 """
 
 import asyncio

@@ -46,7 +46,7 @@ async def main() -> None:
         environment = {**os.environ, "TERM": "xterm", "XDG_STATE_HOME": state, "PROMPT_TOOLKIT_NO_CPR": "1"}
         environment.pop("NO_COLOR", None)
         async with (
-            AgentServer(settings, load_agents(["test:create_agent"])) as server,
+            AgentServer(settings, load_agents(settings.agent)) as server,
             at_terminal(f"ws://127.0.0.1:{server.port}", environment=environment, columns=COLUMNS, rows=ROWS) as person,
         ):
             await converse(person)

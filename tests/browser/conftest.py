@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser() -> AsyncIterator["Browser"]:
-    pytest.importorskip("playwright.async_api", reason="needs: pip install -r requirements-browser.txt")
+    pytest.importorskip("playwright.async_api", reason="needs: pip install -e '.[browser]'")
     from tests.browser.chromium import browser_path, launched  # noqa: PLC0415  # needs playwright
 
     path = browser_path()
