@@ -1,7 +1,7 @@
-"""The wire contract for machines: ``python -m docs.asyncapi`` writes ``agentsocket/protocol/asyncapi.json`` (AsyncAPI 3.0).
+"""The wire contract for machines (AsyncAPI 3.0), which ``python -m docs.asyncapi`` writes.
 
-Shapes come from the models of ``agentsocket.protocol``, meanings of fields and codes from the tables of ``docs/protocol.md``,
-examples from the golden frames of the tests: each is said in one place.
+Shapes come from the models of ``agentsocket.protocol``, meanings of fields and codes from the tables of
+``docs/protocol.md``, examples from the golden frames of the tests: each is said in one place.
 """
 
 import json

@@ -94,11 +94,11 @@ async def told_port(process: Process) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def talking(process: Process, **login: str) -> AsyncIterator[Peer]:
+async def talking(process: Process) -> AsyncIterator[Peer]:
     port, _ = await told_port(process)
     async with connect(f"ws://127.0.0.1:{port}") as connection:
         peer = Peer(connection)
-        await peer.login(**login)
+        await peer.login()
         yield peer
 
 
