@@ -15,13 +15,18 @@ from tests.support import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-PROGRAMS = [snippet for snippet in SNIPPETS if "asyncio.run(main())" in snippet]
+EMBEDDED = [snippet for snippet in SNIPPETS if "AgentServer(" in snippet]
+PROGRAMS = [snippet for snippet in SNIPPETS if "asyncio.run(main())" in snippet and snippet not in EMBEDDED]
 AGENTS = [snippet for snippet in SNIPPETS if "class MyAgent" in snippet]
 
 
 async def run(program: str, port: int) -> str:
     program, replaced = re.subn(r"WebSocketClient\(", f'WebSocketClient("ws://127.0.0.1:{port}", ', program)
     assert replaced == 1
+    return await printed_by(program)
+
+
+async def printed_by(program: str) -> str:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=ROOT, stdout=PIPE, stderr=PIPE)
     async with asyncio.timeout(2 * PATIENCE):
         out, err = await process.communicate()
@@ -56,5 +61,10 @@ async def test_the_agent_of_the_readme_is_served(tmp_path: Path) -> None:
     assert "That was 3 words." in printed
 
 
+async def test_the_program_of_the_readme_that_has_a_server_within_it_runs() -> None:
+    (program,) = EMBEDDED
+    assert await printed_by(program) == "within your own program\n"
+
+
 def test_every_python_snippet_is_run() -> None:
-    assert len(PROGRAMS) + len(AGENTS) == len(SNIPPETS)
+    assert len(PROGRAMS) + len(AGENTS) + len(EMBEDDED) == len(SNIPPETS)
