@@ -16,6 +16,7 @@ settings
 protocol
 telemetry
 console
+identity
 agent                  protocol
 session                protocol agent telemetry settings
 connection             protocol agent session telemetry console settings
@@ -39,6 +40,7 @@ ORDER = {
     "agent": ["contract", "adapters", "neighbours", "loader"],
     "session": ["encoding", "frame_log", "turn", "agent_task", "session", "manager"],
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
+    "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys"],
     "telemetry": ["logs", "watchdog"],
     "console": ["files"],
     "client": ["errors", "inbox", "printing", "person", "client", "command"],
@@ -105,7 +107,7 @@ def test_nothing_in_the_package_imports_a_door(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imported(path)} & DOORS
 
 
-@pytest.mark.parametrize("folder", ["protocol", "agent", "session", "offline_agent", "telemetry"])
+@pytest.mark.parametrize("folder", ["protocol", "agent", "session", "offline_agent", "telemetry", "identity"])
 def test_what_agents_and_sessions_are_made_of_knows_no_sockets(folder: str) -> None:
     for path in (PACKAGE / folder).rglob("*.py"):
         assert not {name.partition(".")[0] for name in imported(path)} & {"websockets", "socket"}, path

@@ -1,0 +1,223 @@
+"""The keys that signed tokens are verified by: one from a file, or a set (JWKS, RFC 7517) from an address."""
+
+import asyncio
+import contextlib
+import http.client
+import ipaddress
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+
+from agentsocket.identity.authenticator import AuthenticationUnavailable
+from agentsocket.identity.signed_tokens import VerificationKey
+
+MIN_SECRET: Final = 32
+"""Bytes of an HMAC key: a shorter one can be guessed from a single token (RFC 7518, section 3.2)."""
+
+MIN_RSA: Final = 2048
+"""Bits of an RSA key (RFC 7518, section 3.3)."""
+
+KEPT: Final = 3600.0
+"""Seconds that fetched keys are believed."""
+
+PAUSE: Final = 30.0
+"""Seconds between two fetches: a made-up key id must not become a request to the identity provider."""
+
+MAX_DOCUMENT: Final = 1024 * 1024
+"""Bytes of a key set."""
+
+CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+RSA_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+HMAC_ALGORITHMS: Final = ("HS256", "HS384", "HS512")
+
+
+class KeyFileError(ValueError):
+    """A file holds no key that tokens can be verified by; the text says why."""
+
+
+class OneKey:
+    """The key of a file verifies every token, whatever key id that names."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            KeyFileError: if it holds no public key, certificate or secret that can be used.
+            OSError: if it cannot be read.
+        """
+        self._key = read_key(path.read_bytes())
+
+    def find(self, key_id: str | None) -> VerificationKey:  # noqa: ARG002  # there is one
+        """Return the key."""
+        return self._key
+
+
+def read_key(data: bytes) -> VerificationKey:
+    """Read a public key or certificate (PEM, DER), or a secret.
+
+    Raises:
+        KeyFileError: if it is none of them.
+    """
+    text = data.strip()
+    if b"PRIVATE KEY-----" in text:
+        raise KeyFileError("this is a private key; tokens are verified by the public one")
+    # What everybody may know must not be taken for a secret: whoever knows it could sign.
+    if text.startswith((b"{", b"ssh-", b"ecdsa-", b"sk-")):
+        raise KeyFileError("a public key is wanted as PEM; a set of keys is given by its address, --jwt-jwks-url")
+    if (key := _load(text, data)) is not None:
+        return _public(key)
+    if len(text) < MIN_SECRET:
+        raise KeyFileError(f"a secret has {MIN_SECRET} bytes at least; this one has {len(text)}")
+    return VerificationKey(text, HMAC_ALGORITHMS)
+
+
+def _load(text: bytes, data: bytes) -> Any:
+    """Return the public key in a file, None where it has the form of none."""
+    try:
+        if text.startswith(b"-----BEGIN CERTIFICATE"):
+            return x509.load_pem_x509_certificate(text).public_key()
+        if text.startswith(b"-----BEGIN"):
+            return load_pem_public_key(text)
+    except ValueError as exc:
+        raise KeyFileError("this PEM file holds no public key") from exc
+    with contextlib.suppress(ValueError):
+        return load_der_public_key(data)
+    return None
+
+
+def _public(key: Any) -> VerificationKey:
+    match key:
+        case rsa.RSAPublicKey() if key.key_size >= MIN_RSA:
+            return VerificationKey(key, RSA_ALGORITHMS)
+        case ec.EllipticCurvePublicKey() if key.curve.name in CURVES:
+            return VerificationKey(key, (CURVES[key.curve.name],))
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            return VerificationKey(key, ("EdDSA",))
+    raise KeyFileError(f"a public key is RSA of {MIN_RSA} bits at least, EC (P-256, P-384, P-521) or EdDSA")
+
+
+class KeySet:
+    """The keys that an identity provider publishes, fetched in a thread when they are first needed, and kept."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        """Fetch from this address, within so many seconds.
+
+        Raises:
+            ValueError: if keys from there could be anybody's: it is neither https nor on this machine.
+        """
+        parts = urlsplit(url)
+        self._local = is_loopback(parts.hostname or "")
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and self._local)):
+            raise ValueError("an address of keys begins with https:// (http:// only on this machine itself)")
+        self._url, self._timeout = url, timeout
+        self._keys: dict[str | None, VerificationKey] = {}
+        self._fetched = self._tried = -float("inf")
+        self._fetching: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "keys")
+
+    def find(self, key_id: str | None) -> VerificationKey | Awaitable[VerificationKey | None] | None:
+        """Return the key of this id; a token without one gets the only key, where there is one only."""
+        if time.monotonic() - self._fetched < KEPT and (key := self._look_up(key_id)) is not None:
+            return key
+        return self._fetch_and_find(key_id)
+
+    def _look_up(self, key_id: str | None) -> VerificationKey | None:
+        if key_id is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(key_id)
+
+    async def _fetch_and_find(self, key_id: str | None) -> VerificationKey | None:
+        if self._fetching is None:
+            if time.monotonic() - self._tried < PAUSE:
+                raise AuthenticationUnavailable("the token names a key that was not among the ones fetched just now")
+            self._tried = time.monotonic()
+            self._fetching = asyncio.create_task(self._fetch())
+        await asyncio.shield(self._fetching)
+        return self._look_up(key_id)
+
+    async def _fetch(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            document = await asyncio.wait_for(loop.run_in_executor(self._thread, self._download), self._timeout)
+            self._keys = read_key_set(document)
+            self._fetched = time.monotonic()
+        except (OSError, ValueError, http.client.HTTPException) as exc:
+            raise AuthenticationUnavailable(f"the keys could not be fetched: {type(exc).__name__}") from exc
+        finally:
+            self._fetching = None
+
+    def _download(self) -> bytes:
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+        if self._local:
+            handlers.append(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(self._url, headers={"Accept": "application/json"})  # noqa: S310  # https, or local
+        try:
+            with urllib.request.build_opener(*handlers).open(request, timeout=self._timeout) as response:
+                document: bytes = response.read(MAX_DOCUMENT + 1)
+        except urllib.error.HTTPError as exc:
+            exc.close()
+            raise
+        if len(document) > MAX_DOCUMENT:
+            raise ValueError("the key set is too large")
+        return document
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Keys come from where the operator said, and from nowhere else."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Follow none."""
+
+
+def read_key_set(document: bytes) -> dict[str | None, VerificationKey]:
+    """Return the keys of a set by their ids; what cannot verify is left out, a secret too.
+
+    Raises:
+        ValueError: if it is no key set, or one without any such key.
+    """
+    try:
+        found = json.loads(document)
+    except RecursionError as exc:
+        raise ValueError("this is no key set") from exc
+    entries = found.get("keys") if isinstance(found, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError("this is no key set")  # noqa: TRY004  # nobody passed a wrong type
+    keys: dict[str | None, VerificationKey] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and (key := _entry(entry)) is not None:
+            keys[entry.get("kid") if isinstance(entry.get("kid"), str) else None] = key
+    if not keys:
+        raise ValueError("there is no key in this set")
+    return keys
+
+
+def _entry(entry: Mapping[str, Any]) -> VerificationKey | None:
+    if entry.get("kty") not in {"RSA", "EC", "OKP"} or entry.get("use", "sig") != "sig":
+        return None
+    try:
+        key = _public(jwt.PyJWK(dict(entry)).key)
+    except (jwt.PyJWTError, ValueError):
+        return None
+    algorithm = entry.get("alg")
+    if algorithm is None:
+        return key
+    return key._replace(algorithms=(algorithm,)) if algorithm in key.algorithms else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of an address is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
