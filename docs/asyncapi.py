@@ -26,12 +26,13 @@ REPLIES = {
     "agent_request": ["agent_request_received", "error"],
     "cancel_request": ["task_cancelled", "error"],
     "input_response": ["error"],
+    "refresh": ["refresh_response", "error"],
     "heartbeat": ["heartbeat", "error"],
     "logout": ["logout_response", "error"],
 }
 """What answers the frame of a client."""
 
-ONLY_REPLIES = {"login_response", "agent_request_received", "logout_response"}
+ONLY_REPLIES = {"login_response", "refresh_response", "agent_request_received", "logout_response"}
 """What the server never sends unasked."""
 
 CORRELATION = {

@@ -19,12 +19,13 @@ NAMES = {
     "WebSocketClient full_jitter main",
     "test": "OfflineAgent create_agent main",
     "session": "Agent AgentFactory Client Session SessionManager Turn",
-    "protocol": "CLIENT_FRAME MAX_ID AgentCard AgentOutput AgentOutputFrame AgentRequest AgentRequestReceived "
-    "AgentResponse AgentResponseFrame AnyClientFrame AnyServerFrame CancelRequest ClientFrame CloseCode "
+    "protocol": "AgentCard AgentOutput AgentOutputFrame AgentRequest AgentRequestReceived AgentResponse "
+    "AgentResponseFrame AnyClientFrame AnyServerFrame CLIENT_FRAME CancelRequest ClientFrame CloseCode "
     "Envelope ErrorCode ErrorFrame Event Heartbeat HeartbeatFrame InputRequired InputRequiredFrame "
-    "InputResponse KnownId Login LoginResponse Logout LogoutResponse Optional PendingInput ProtocolError "
-    "ServerFrame TaskCancelled TaskFrame TaskSnapshot ToolCall ToolCallFrame ToolResult ToolResultFrame "
-    "decode_client_frame decode_server_frame encode",
+    "InputResponse KnownId Login LoginResponse Logout LogoutResponse MAX_ID Optional PendingInput "
+    "ProtocolError Refresh RefreshResponse RequestId ServerFrame TaskCancelled TaskFrame TaskSnapshot "
+    "ToolCall ToolCallFrame ToolResult ToolResultFrame UserCard decode_client_frame decode_server_frame "
+    "encode",
     "agentsocket": "Agent AgentError AgentOutput AgentResponse AgentServer Approval InputRequired Settings ToolCall "
     "ToolResult Turn WebSocketClient adapt",
 }

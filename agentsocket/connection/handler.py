@@ -23,6 +23,7 @@ from agentsocket.protocol.frames import (
     LoginResponse,
     Logout,
     LogoutResponse,
+    Refresh,
 )
 from agentsocket.session.manager import SessionManager
 from agentsocket.session.session import Session
@@ -96,7 +97,7 @@ class ConnectionHandler:
         return self._dispatch(frame, self._session)
 
     def _dispatch(
-        self, frame: AgentRequest | CancelRequest | InputResponse | Heartbeat | Logout, session: Session
+        self, frame: AgentRequest | CancelRequest | InputResponse | Refresh | Heartbeat | Logout, session: Session
     ) -> asyncio.Task[None] | None:
         match frame:
             case AgentRequest():
@@ -105,6 +106,9 @@ class ConnectionHandler:
                 session.cancel(frame)
             case InputResponse():
                 session.answer(frame)
+            case Refresh():
+                text = "This login has nothing to renew."
+                raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text, request_id=frame.request_id)
             case Heartbeat():
                 self.writer.write(HEARTBEAT)
             case Logout():

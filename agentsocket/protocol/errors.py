@@ -12,6 +12,7 @@ class ErrorCode(StrEnum):
     NOT_LOGGED_IN = "not_logged_in"
     ALREADY_LOGGED_IN = "already_logged_in"
     AUTHENTICATION_FAILED = "authentication_failed"
+    AUTHENTICATION_UNAVAILABLE = "authentication_unavailable"
     SESSION_NOT_FOUND = "session_not_found"
     UNKNOWN_TASK = "unknown_task"
     UNKNOWN_INPUT = "unknown_input"
@@ -28,9 +29,10 @@ class ErrorCode(StrEnum):
 class ProtocolError(Exception):
     """What is wrong with a frame, as its answer will say it: nothing of the peer's own is repeated.
 
-    ``ids`` are those that the ``error`` carries: ``request_id``, ``task_id``, ``error_id``.
+    ``fields`` are what the ``error`` carries beside them: ``request_id``, ``task_id``, ``error_id``, ``retry_after``,
+    ``scope``.
     """
 
-    def __init__(self, code: ErrorCode, message: str, **ids: str | None) -> None:
+    def __init__(self, code: ErrorCode, message: str, **fields: str | float | None) -> None:
         super().__init__(message)
-        self.code, self.message, self.ids = code, message, ids
+        self.code, self.message, self.fields = code, message, fields

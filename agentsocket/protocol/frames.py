@@ -23,6 +23,8 @@ class ClientFrame(BaseModel):
     event: ClassVar[str]
 
 
+RequestId = Annotated[str, Field(max_length=MAX_ID)]
+
 # Longer than any id that the server gives out, short enough to be sent back in an error.
 KnownId = Annotated[str, Field(max_length=128)]
 
@@ -44,6 +46,7 @@ class Login(ClientFrame):
     last_seq: Optional[Annotated[int, Field(ge=0, lt=2**63)]] = None
     agent: Optional[str] = None
     features: Optional[Annotated[list[Feature], Field(max_length=MAX_FEATURES)]] = None
+    params: Optional[dict[str, JsonValue]] = None
 
 
 class AgentRequest(ClientFrame):
@@ -51,7 +54,8 @@ class AgentRequest(ClientFrame):
 
     event = "agent_request"
     message: str
-    request_id: Optional[Annotated[str, Field(max_length=MAX_ID)]] = None
+    request_id: Optional[RequestId] = None
+    params: Optional[dict[str, JsonValue]] = None
 
 
 class CancelRequest(ClientFrame):
@@ -68,6 +72,14 @@ class InputResponse(ClientFrame):
     task_id: KnownId
     input_id: KnownId
     response: JsonValue
+
+
+class Refresh(ClientFrame):
+    """Prove anew, with a fresh token, who is there, before the login ends."""
+
+    event = "refresh"
+    token: str
+    request_id: Optional[RequestId] = None
 
 
 class Heartbeat(ClientFrame):
@@ -126,6 +138,13 @@ class AgentCard(Event):
     starters: Optional[list[str]] = None
 
 
+class UserCard(Event):
+    """Who is logged in, as that person is to see it."""
+
+    id: str
+    name: Optional[str] = None
+
+
 class LoginResponse(ServerFrame):
     """The session is open. Not numbered itself; live frames go on at ``last_seq + 1``."""
 
@@ -143,6 +162,16 @@ class LoginResponse(ServerFrame):
     heartbeat: Optional[float] = None
     agent: Optional[AgentCard] = None
     agents: Optional[list[AgentCard]] = None
+    user: Optional[UserCard] = None
+    expires_in: Optional[float] = None
+
+
+class RefreshResponse(ServerFrame):
+    """The login goes on. Neither numbered nor kept: it answers the connection that asked."""
+
+    event = "refresh_response"
+    request_id: Optional[str] = None
+    expires_in: Optional[float] = None
 
 
 class AgentRequestReceived(TaskFrame):
@@ -198,11 +227,13 @@ class ErrorFrame(ServerFrame):
     task_id: Optional[str] = None
     request_id: Optional[str] = None
     error_id: Optional[str] = None  # stands in the server's log, beside the details
+    retry_after: Optional[float] = None
+    scope: Optional[Literal["session", "user", "server"]] = None
 
     @classmethod
     def of(cls, error: ProtocolError) -> Self:
         """Return the answer to what was wrong."""
-        return cls.model_validate({"code": error.code, "message": error.message, **error.ids})
+        return cls.model_validate({"code": error.code, "message": error.message, **error.fields})
 
 
 class HeartbeatFrame(ServerFrame):
@@ -218,9 +249,10 @@ class LogoutResponse(ServerFrame):
     status: Literal["success"] = "success"
 
 
-AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Heartbeat | Logout
+AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Refresh | Heartbeat | Logout
 AnyServerFrame = (
     LoginResponse
+    | RefreshResponse
     | AgentRequestReceived
     | ToolCallFrame
     | ToolResultFrame

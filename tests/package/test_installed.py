@@ -104,7 +104,7 @@ async def test_the_server_serves_an_agent_of_this_folder_and_the_client_asks_it(
     folder: Path, command: tuple[str, ...]
 ) -> None:
     async with started(folder, *command, "--agent", "my_agent.py:agent") as (_, port):
-        client = [BIN / "agentsocket-client", "hello", "--uri", f"ws://127.0.0.1:{port}"]
+        client: list[str | Path] = [BIN / "agentsocket-client", "hello", "--uri", f"ws://127.0.0.1:{port}"]
         done = await asyncio.to_thread(run, folder, *client)
     assert (done.returncode, done.stderr) == (0, "")
     assert "You said: hello" in done.stdout
