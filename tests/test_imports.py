@@ -16,7 +16,7 @@ settings
 protocol
 telemetry
 console
-identity
+identity               protocol
 agent                  protocol
 session                protocol agent telemetry settings
 connection             protocol agent session telemetry console settings
@@ -40,7 +40,7 @@ ORDER = {
     "agent": ["contract", "adapters", "neighbours", "loader"],
     "session": ["encoding", "frame_log", "turn", "agent_task", "session", "manager"],
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
-    "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys"],
+    "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "reception"],
     "telemetry": ["logs", "watchdog"],
     "console": ["files"],
     "client": ["errors", "inbox", "printing", "person", "client", "command"],

@@ -44,8 +44,8 @@ class HookAuthenticator:
                 user = await self._ask(attempt)
         except AuthError:
             raise
-        except TimeoutError as exc:
-            raise AuthenticationUnavailable(f"the hook took longer than {self._timeout:g} s") from exc
+        except TimeoutError:
+            raise AuthenticationUnavailable(f"the hook took longer than {self._timeout:g} s") from None
         except (Exception, SystemExit, KeyboardInterrupt) as exc:
             raise AuthenticationUnavailable("the hook raised an exception") from exc
         if user is None:

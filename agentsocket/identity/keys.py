@@ -153,7 +153,7 @@ class KeySet:
             self._keys = read_key_set(document)
             self._fetched = time.monotonic()
         except (OSError, ValueError, http.client.HTTPException) as exc:
-            raise AuthenticationUnavailable(f"the keys could not be fetched: {type(exc).__name__}") from exc
+            raise AuthenticationUnavailable(f"the keys could not be fetched: {type(exc).__name__}: {exc}") from None
         finally:
             self._fetching = None
 
