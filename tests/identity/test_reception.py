@@ -73,7 +73,7 @@ def test_of_ipv6_a_whole_network_counts_as_one_and_the_memory_for_it_is_bounded(
 
 async def test_a_token_that_was_right_once_is_no_guess() -> None:
     class Ended:
-        ambient = ()
+        ambient = ()  # noqa: ARG002  # whatever it is
 
         def authenticate(self, attempt: LoginAttempt) -> User | None:
             raise ExpiredLogin("The token has expired.")
