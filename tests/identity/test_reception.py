@@ -73,9 +73,9 @@ def test_of_ipv6_a_whole_network_counts_as_one_and_the_memory_for_it_is_bounded(
 
 async def test_a_token_that_was_right_once_is_no_guess() -> None:
     class Ended:
-        ambient = ()  # noqa: ARG002  # whatever it is
+        ambient = ()
 
-        def authenticate(self, attempt: LoginAttempt) -> User | None:
+        def authenticate(self, attempt: LoginAttempt) -> User | None:  # noqa: ARG002  # whatever it is
             raise ExpiredLogin("The token has expired.")
 
     reception = Reception(Ended(), 1)
