@@ -3,9 +3,7 @@
 The process stands in ``agentsocket/process.py``.
 """
 
-import sys
-
 from agentsocket.process import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,14 +10,17 @@ import os
 import resource
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 from agentsocket.agent.loader import AgentNotLoadable, load_agents
 from agentsocket.agent.neighbours import make_way
 from agentsocket.banner import banner
+from agentsocket.containment import exits, forks
+from agentsocket.containment.leaving import CHANCE, Departure
+from agentsocket.containment.stopping import stop
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings, SettingsError, load_settings, program
 from agentsocket.telemetry import logs
@@ -28,11 +31,14 @@ gc.enable()
 
 logger = logging.getLogger("agentsocket")
 
-THREADS = "agent-thread"
-"""How the names of the threads that run synchronous agents begin."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What ends the server; a second one ends it now."""
 
-RESISTANCE = 0.05
-"""Seconds that a task or a thread has to end when all is over."""
+RESISTANCE = 0.1
+"""Seconds that what still runs on the loop has to end when all is over."""
+
+HASTE = 0.7
+"""Seconds that the end takes at most after a second signal."""
 
 GC_THRESHOLDS = (20_000, 5, 5)
 """For ``gc.set_threshold``: a session is some hundred objects, so the default of 700 looks after every few of them."""
@@ -41,13 +47,17 @@ RESERVED_DESCRIPTORS = 64
 """Open files that are not connections: the listener, logs, what agents open."""
 
 
-def main() -> int:
-    """Run the server until it is told to stop.
+def main() -> NoReturn:
+    """Run the server until it is told to stop, then end the process.
 
-    Returns:
-        The exit code: 0 after SIGINT or SIGTERM, 1 if the address cannot be listened on, 2 if a setting is wrong or the
-        agent cannot be loaded.
+    The exit code is 0 after SIGINT or SIGTERM, 1 if the address cannot be listened on, 2 if a setting is wrong or the
+    agent cannot be loaded.
     """
+    departure = Departure()
+    departure.leave(_serve(departure))
+
+
+def _serve(departure: Departure) -> int:
     make_way()
     _read_env_file(Path.cwd() / ".env")
     try:
@@ -55,43 +65,44 @@ def main() -> int:
         logs.configure(settings.log_level)
         settings = _fit_to_descriptors(settings)
         server = AgentServer(settings, load_agents(settings.agent))
-        loop_factory = _uvloop() if settings.uvloop else None
+        loop = _uvloop() if settings.uvloop else asyncio.new_event_loop()
     except (SettingsError, AgentNotLoadable) as exc:
         print(f"{program()}: {exc}", file=sys.stderr)
         return 2
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_run(settings, server))
-
-
-async def _run(settings: Settings, server: AgentServer) -> int:
-    threads = ThreadPoolExecutor(settings.max_threads, THREADS)
-    asyncio.get_running_loop().set_default_executor(threads)
-    asyncio.get_running_loop().set_exception_handler(logs.LoopErrors())
+    # Not for the server: for what agents and libraries do in it, to_thread() and looking up names.
+    loop.set_default_executor(ThreadPoolExecutor(settings.max_threads, "to-thread"))
+    loop.set_exception_handler(logs.LoopErrors())
     told = asyncio.Event()
-    _on_signal(told.set)
+    _on_signal(settings, departure, loop, told.set)
+    return exits.run(loop, _run(settings, server, told, departure))
+
+
+async def _run(settings: Settings, server: AgentServer, told: asyncio.Event, departure: Departure) -> int:
     try:
         await server.start()
     except OSError as exc:
         where = f"{settings.host}:{settings.port}"
         print(f"{program()}: cannot listen on {where}: {exc.strerror or exc}", file=sys.stderr)
         return 1
+    forks.keep_apart(asyncio.get_running_loop(), {server.port}, SIGNALS)
     print(banner(settings, server.port), flush=True)
     # What is there now stays: the collector need not look at it again each time that sessions come and go.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     with Watchdog(settings.block_warning):
         await told.wait()
-        await _shut_down(server)
-    threads.shutdown(wait=False, cancel_futures=True)
-    await _leave_behind()
+        await _shut_down(settings, server, departure)
+    await _leave_behind(server)
     return 0
 
 
-async def _shut_down(server: AgentServer) -> None:
+async def _shut_down(settings: Settings, server: AgentServer, departure: Departure) -> None:
     """Shut down; a second signal skips what that waits for."""
-    logger.info("shutting down")
+    tasks = len(server.manager.running)
+    waits = f": waiting for {tasks} running tasks, {settings.shutdown_grace:g} s at most; a second Ctrl-C ends it now"
+    logger.info("shutting down%s", waits if tasks else "")
     shutdown = asyncio.create_task(server.shut_down())
-    _on_signal(shutdown.cancel)
+    _on_signal(settings, departure, asyncio.get_running_loop(), shutdown.cancel)
     await asyncio.wait([shutdown])
     if shutdown.cancelled():
         server.abort()
@@ -99,39 +110,39 @@ async def _shut_down(server: AgentServer) -> None:
         shutdown.result()
 
 
-def _on_signal(callback: Callable[[], object]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, callback)
+def _on_signal(
+    settings: Settings, departure: Departure, loop: asyncio.AbstractEventLoop, then: Callable[[], object]
+) -> None:
+    """Do this on the loop. But the end is near from the signal on, though an agent blocks the loop."""
+
+    def handle(*_: object) -> None:
+        departure.begin(HASTE if departure.begun else settings.shutdown_grace + CHANCE)
+        loop.call_soon_threadsafe(then)
+
+    for number in SIGNALS:
+        signal.signal(number, handle)
 
 
-async def _leave_behind() -> None:
-    """End the process now if an agent resists: neither a thread nor a coroutine that does not want to can be ended."""
+async def _leave_behind(server: AgentServer) -> None:
+    """Stop what agents have left on the loop. What resists is left behind: the loop does not run on."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
-        task.cancel()
+        stop(task, RESISTANCE)
     if tasks:
         _, tasks = await asyncio.wait(tasks, timeout=RESISTANCE)
-    for thread in _threads():
-        thread.join(RESISTANCE)
-    if tasks or _threads():
-        logger.warning("%d tasks and %d threads of agents still run: ending without them", len(tasks), len(_threads()))
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
+    await asyncio.wait([asyncio.create_task(asyncio.get_running_loop().shutdown_asyncgens())], timeout=RESISTANCE)
+    busy = server.manager.threads.busy
+    if tasks or busy:
+        logger.warning("%d tasks and %d threads of agents still run: ending without them", len(tasks), busy)
 
 
-def _threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
-
-
-def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
+def _uvloop() -> asyncio.AbstractEventLoop:
     try:
-        import uvloop  # noqa: PLC0415  # it is not in requirements.txt
+        return exits.uvloop_factory()()
     except ImportError as exc:
         raise SettingsError(
             '--uvloop: it is not installed; it comes with the extra [uvloop], pip install ".[uvloop]"'
         ) from exc
-    return uvloop.new_event_loop
 
 
 def _read_env_file(path: Path) -> None:
@@ -153,4 +164,4 @@ def _fit_to_descriptors(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -20,7 +20,7 @@ from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.session.manager import SessionManager
 from agentsocket.settings import Settings, SettingsError
 
-SHUTDOWN = 1.8
+SHUTDOWN = 1.4
 """Seconds that a shutdown takes at most beyond its grace."""
 
 
@@ -95,6 +95,7 @@ class AgentServer:
             self._server.close()
         for connection in list(self.connections):
             connection.transport.abort()
+        self.manager.release()
 
     async def __aenter__(self) -> Self:
         await self.start()

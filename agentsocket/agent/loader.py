@@ -7,15 +7,14 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
 from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt, recognise
 from agentsocket.agent.adapters.plain import PlainAgent
-from agentsocket.agent.adapters.resources import open_agent
-from agentsocket.agent.adapters.threads import in_thread
+from agentsocket.agent.adapters.resources import made_in_thread, open_agent, open_in_thread
 from agentsocket.agent.contract import Agent, AgentError, AgentFactory
 from agentsocket.agent.neighbours import Neighbourhood, settle
 
@@ -147,7 +146,7 @@ class _Factory:
         self._native: type | None = None
 
     def __call__(self) -> Agent | Awaitable[Agent]:
-        made = self._function() if self._quick else in_thread(self._call)
+        made = self._function() if self._quick else made_in_thread(self._call, _unmake)
         if type(made) is self._native:
             return cast("Agent", made)  # looked at when the first one was made
         return self._look_at(made)
@@ -156,8 +155,9 @@ class _Factory:
         while inspect.isawaitable(made):  # a synchronous factory, called in a thread, may give what is to be awaited
             made = await made
         if recognise(made) is None and isinstance(made, AbstractAsyncContextManager):
-            made, close = await open_agent(made)
-            return _Opened(_as_agent(made), close)
+            return await _opened(*await open_agent(made))
+        if recognise(made) is None and isinstance(made, AbstractContextManager) and not hasattr(made, "run"):
+            return await _opened(*await open_in_thread(made))
         agent = _as_agent(made)
         if agent is made:
             self._native = type(made)
@@ -169,6 +169,22 @@ class _Factory:
         made = self._function()
         self._quick = time.perf_counter() - started < QUICK
         return made
+
+
+async def _unmake(made: Any) -> None:
+    """Close what a factory made after its login was given up."""
+    if inspect.iscoroutine(made):
+        made.close()
+    elif recognise(made) is None and hasattr(made, "aclose"):
+        await made.aclose()
+
+
+async def _opened(made: Any, close: Callable[[], Awaitable[None]]) -> Agent:
+    try:
+        return _Opened(_as_agent(made), close)
+    except BaseException:
+        await close()
+        raise
 
 
 class _Opened:

@@ -3,9 +3,8 @@
 import asyncio
 import hmac
 from collections.abc import Awaitable
-from typing import assert_never
+from typing import assert_never, cast
 
-from agentsocket.agent.contract import Agent
 from agentsocket.connection.connection import AgentConnection
 from agentsocket.connection.limits import ErrorBudget, TokenBucket
 from agentsocket.connection.writer import FrameWriter
@@ -25,6 +24,7 @@ from agentsocket.protocol.frames import (
     LogoutResponse,
     Refresh,
 )
+from agentsocket.session.instance import Instance
 from agentsocket.session.manager import SessionManager
 from agentsocket.session.session import Session
 
@@ -132,12 +132,26 @@ class ConnectionHandler:
         self._enter(login, *self._manager.open(login, agent))
         return None
 
-    async def _login_with(self, agent: Awaitable[Agent], login: Login) -> None:
+    async def _login_with(self, agent: Awaitable[Instance], login: Login) -> None:
         try:
-            self._enter(login, *self._manager.open(login, await agent))
+            instance = await self._while_connected(agent)
+            self._enter(login, *self._manager.open(login, instance))
         except ProtocolError as exc:
             self._expect_login()
             self._refuse(ErrorFrame.of(exc))
+
+    async def _while_connected(self, agent: Awaitable[Instance]) -> Instance:
+        """Wait for an agent; a connection that is lost meanwhile gives it up."""
+        login = cast("asyncio.Task[None]", asyncio.current_task())
+
+        def give_up(_: object) -> None:
+            login.cancel()
+
+        self._connection.lost.add_done_callback(give_up)
+        try:
+            return await agent
+        finally:
+            self._connection.lost.remove_done_callback(give_up)
 
     def _enter(self, login: Login, session: Session, response: LoginResponse) -> None:
         self._connection.keep_alive()

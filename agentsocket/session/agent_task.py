@@ -3,59 +3,25 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Collection
+from typing import Literal
 
-from agentsocket.agent.contract import Agent, AgentError
+from agentsocket.agent.contract import AgentError
+from agentsocket.containment.exits import CONTAINED, GUEST
+from agentsocket.containment.stopping import failure_of, stop
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.events import AgentResponse
 from agentsocket.protocol.frames import AgentResponseFrame, ErrorFrame, TaskCancelled, TaskSnapshot
 from agentsocket.session.encoding import clean, jsonable, response_frame
 from agentsocket.session.frame_log import FrameLog
+from agentsocket.session.instance import Instance
 from agentsocket.session.turn import TaskTurn
 from agentsocket.telemetry.logs import IDS
 
 logger = logging.getLogger("agentsocket.task")
 
-T = TypeVar("T")
 Status = Literal["running", "completed", "cancelled", "failed"]
-
-
-class Containment:
-    """Makes an agent's ``sys.exit()`` a failure of its task: it does not end the server."""
-
-    def __enter__(self) -> None:
-        """Begin with the agent's code."""
-
-    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> None:
-        if isinstance(failure, (SystemExit, KeyboardInterrupt)):
-            raise RuntimeError("the agent tried to end the process") from failure  # noqa: TRY004  # no wrong type
-
-
-CONTAINED = Containment()
-
-
-async def contained(awaitable: Awaitable[T]) -> T:
-    """Await an agent's code, contained."""
-    with CONTAINED:
-        return await awaitable
-
-
-async def outcome(task: asyncio.Task[Any], seconds: float) -> BaseException | None:
-    """Wait so long at most; return what the task ended with, if not well. One that takes longer is cancelled."""
-    await asyncio.sleep(0)  # most are done by then, and a wait costs more than they do
-    if not task.done():
-        await asyncio.wait([task], timeout=seconds)
-    if not task.done():
-        task.cancel()
-        return TimeoutError(f"it took longer than {seconds:g} s")
-    return failure_of(task)
-
-
-def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """Return what a task that is done ended with, if not well."""
-    return asyncio.CancelledError("it cancelled itself") if task.cancelled() else task.exception()
 
 
 class AgentTask:
@@ -65,25 +31,28 @@ class AgentTask:
     step never enters its own body, and could not say anything there.
     """
 
-    def __init__(self, agent: Agent, message: str, log: FrameLog, *, on_end: Callable[["AgentTask"], None]) -> None:
+    def __init__(
+        self, instance: Instance, message: str, log: FrameLog, *, on_end: Callable[["AgentTask"], None]
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.turn = TaskTurn(self.id, log)
         self.abandoned = False
         """Whether its terminal frame was said although it still ran."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the terminal frame is said."""
-        self._agent, self._message, self._log, self._on_end = agent, message, log, on_end
+        self._instance, self._message, self._log, self._on_end = instance, message, log, on_end
+        self._error_id: str | None = None
         self._stopped_for: ErrorCode | Literal["cancel"] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, *, timeout: float | None, cancel_timeout: float) -> None:
         """Run. After ``timeout`` seconds it is stopped; one that resists ``cancel_timeout`` seconds is abandoned."""
         self._cancel_timeout = cancel_timeout
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._run(), name=f"agent task {self.id}")
+        self._log_ids = f"{IDS.get()} task={self.id}"  # of whoever asks: the instance's context has those of the login
+        self._task = self._instance.start(self._run(), name=f"agent task {self.id}")
         self._task.add_done_callback(self._done)
         if timeout is not None:
-            self._timer = loop.call_later(timeout, self._stop, ErrorCode.AGENT_TIMEOUT)
+            self._timer = asyncio.get_running_loop().call_later(timeout, self._stop, ErrorCode.AGENT_TIMEOUT)
 
     @property
     def done(self) -> bool:
@@ -110,10 +79,11 @@ class AgentTask:
         return snapshot.model_copy(update=ending)
 
     async def _run(self) -> None:
-        IDS.set(f"{IDS.get()} task={self.id}")  # in this asyncio task's own context
+        IDS.set(self._log_ids)  # in this asyncio task's own context
+        GUEST.set(self._exited)
         logger.debug("started")
         with CONTAINED:  # not by ``contained``: each step of the agent would pass through one coroutine more
-            answer = await self._agent.run(self._message, self.turn)
+            answer = await self._instance.agent.run(self._message, self.turn)
         text, frame = self._answered(answer)
         if self._stopped_for is None:
             # Here and not in the callback, which would come an iteration later.
@@ -126,20 +96,27 @@ class AgentTask:
         self._stopped_for = reason
         self._clear_timer()
         self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
-        self._task.cancel()
+        stop(self._task, self._cancel_timeout)
+
+    def _exited(self, failure: BaseException) -> None:
+        """Fail: something that it has started, and does not await, tried to end the process."""
+        self._error_id = self._log_failure(failure)
+        self._stop(ErrorCode.AGENT_FAILED)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        error_id = self._log_failure(task)
+        failure = failure_of(task)
+        if failure is not None and not (task.cancelled() and self._stopped_for is not None):
+            self._error_id = self._log_failure(failure)
         if self.abandoned:
             logger.warning("task %s, which was abandoned, has ended", self.id)
             self._on_end(self)
         elif self._stopped_for == "cancel":
             self._end("cancelled", encode(TaskCancelled(task_id=self.id)))
-        elif self._stopped_for is not None:
+        elif self._stopped_for == ErrorCode.AGENT_TIMEOUT:
             self._fail("The agent took too long.", self._stopped_for)
         else:
-            text = told(failure_of(task), otherwise="The agent failed. The server's log has the details.")
-            self._fail(text, ErrorCode.AGENT_FAILED, error_id)
+            text = told(failure, otherwise="The agent failed. The server's log has the details.")
+            self._fail(text, ErrorCode.AGENT_FAILED, self._error_id)
 
     def _answered(self, answer: str | AgentResponse) -> tuple[str, bytes]:
         """Return the answer's text, and its frame."""
@@ -152,11 +129,8 @@ class AgentTask:
         usage = usage if isinstance(usage, dict) else None
         return text, encode(AgentResponseFrame(task_id=self.id, response=text, usage=usage))
 
-    def _log_failure(self, task: asyncio.Task[None]) -> str | None:
+    def _log_failure(self, failure: BaseException) -> str:
         """Log what an agent raised; return the id under which the log has it."""
-        failure = failure_of(task)
-        if failure is None or (task.cancelled() and self._stopped_for is not None):
-            return None
         error_id = secrets.token_hex(4)
         logger.error("task %s failed, error_id=%s", self.id, error_id, exc_info=failure)
         return error_id

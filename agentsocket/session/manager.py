@@ -1,6 +1,8 @@
 """All sessions of the process: how they begin, are taken up again and end, and what they may use together."""
 
 import asyncio
+import contextvars
+import functools
 import hmac
 import logging
 import secrets
@@ -8,10 +10,14 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 from agentsocket.agent.contract import Agent, AgentFactory
+from agentsocket.containment.exits import CONTAINED, contained
+from agentsocket.containment.stopping import failure_of, outcome
+from agentsocket.containment.threads import THREADS, Threads
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentRequest, Login, LoginResponse, LogoutResponse
-from agentsocket.session.agent_task import AgentTask, all_over, contained, outcome, told
+from agentsocket.session.agent_task import AgentTask, all_over, told
 from agentsocket.session.frame_log import LogBudget
+from agentsocket.session.instance import Instance
 from agentsocket.session.session import Client, Session
 from agentsocket.settings import Settings
 
@@ -19,7 +25,7 @@ logger = logging.getLogger("agentsocket.session")
 
 T = TypeVar("T")
 
-STOPPING = 1.0
+STOPPING = 0.8
 """Seconds that agents have to stop once a shutdown has cancelled them."""
 
 
@@ -33,11 +39,15 @@ class SessionManager:
         self.running: set[AgentTask] = set()
         """Every task that still runs, the abandoned ones too: this is what owns them."""
         self.shutting_down = False
+        self.threads = Threads(settings.max_threads, "agent-thread")
+        """Where synchronous agents and tools run."""
+        self._makers = Threads(settings.max_threads, "agent-factory")
+        """Where synchronous factories run: a login does not wait behind hung calls."""
         self._agents = agents
         self._opening = 0
         self._kept: set[asyncio.Task[Any]] = set()
 
-    def new_agent(self, login: Login) -> Agent | Awaitable[Agent]:
+    def new_agent(self, login: Login) -> Instance | Awaitable[Instance]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
 
         Raises:
@@ -50,18 +60,21 @@ class SessionManager:
             raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.")
         if len(self.sessions) + self._opening >= self.settings.max_sessions:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, "The server has no room for another session.")
+        context = contextvars.copy_context()
+        context.run(THREADS.set, self._makers)
         try:
-            agent = create_agent()
-        except (Exception, SystemExit, KeyboardInterrupt) as exc:
+            with CONTAINED:
+                agent = context.run(create_agent)
+        except BaseException as exc:  # a factory may raise anything
             raise _unavailable(exc) from exc
         if not isinstance(agent, Awaitable):
-            return agent
+            return self._instance(agent, context)
         self._opening += 1
-        return self._expect_agent(agent)
+        return self._expect_agent(agent, context)
 
-    def open(self, login: Login, agent: Agent) -> tuple[Session, LoginResponse]:
+    def open(self, login: Login, instance: Instance) -> tuple[Session, LoginResponse]:
         """Open a session."""
-        session = Session(agent, self, resumable=bool(login.resumable))
+        session = Session(instance, self, resumable=bool(login.resumable))
         self.sessions[session.id] = session
         logger.debug("session %s opened", session.id)
         return session, LoginResponse(
@@ -131,8 +144,16 @@ class SessionManager:
             task.abandon()
 
     async def close(self) -> None:
-        """End every session."""
-        await asyncio.gather(*filter(None, [self.end(session) for session in list(self.sessions.values())]))
+        """End every session, and wait for whatever began or ended one already."""
+        for session in list(self.sessions.values()):
+            self.end(session)
+        while self._kept:
+            await asyncio.wait(self._kept)
+
+    def release(self) -> None:
+        """Let go of the threads that have nothing to do; nothing new is run in any."""
+        for threads in (self.threads, self._makers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         """Own a task until it is done: the loop itself would let it be collected."""
@@ -140,15 +161,34 @@ class SessionManager:
         task.add_done_callback(self._kept.discard)
         return task
 
-    async def _expect_agent(self, agent: Awaitable[Agent]) -> Agent:
+    async def _expect_agent(self, agent: Awaitable[Agent], context: contextvars.Context) -> Instance:
+        creation = self.keep(asyncio.create_task(contained(agent), context=context))
         try:
-            creation = self.keep(asyncio.create_task(contained(agent)))
-            failure = await outcome(creation, self.settings.agent_creation_timeout)
+            failure = await outcome(
+                creation, self.settings.agent_creation_timeout, stopping=self.settings.cancel_timeout
+            )
+            self._refuse_unmade(failure)
+        except BaseException:
+            # Whatever gave it up, it may be made all the same, now or later.
+            creation.add_done_callback(functools.partial(self._close_unwanted, context))
+            raise
         finally:
             self._opening -= 1
+        return self._instance(creation.result(), context)
+
+    def _refuse_unmade(self, failure: BaseException | None) -> None:
+        self._refuse_while_shutting_down()
         if failure is not None:
             raise _unavailable(failure)
-        return creation.result()
+
+    def _close_unwanted(self, context: contextvars.Context, creation: asyncio.Task[Agent]) -> None:
+        if failure_of(creation) is None:
+            unwanted = self._instance(creation.result(), context)
+            self.keep(asyncio.create_task(unwanted.close(self.settings.cancel_timeout, self.keep)))
+
+    def _instance(self, agent: Agent, context: contextvars.Context) -> Instance:
+        context.run(THREADS.set, self.threads)
+        return Instance(agent, context)
 
     def _refuse_while_shutting_down(self, request_id: str | None = None) -> None:
         if self.shutting_down:

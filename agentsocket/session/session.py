@@ -7,13 +7,13 @@ from collections import OrderedDict
 from collections.abc import Collection, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from agentsocket.agent.contract import Agent
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentRequest, CancelRequest, InputResponse, LoginResponse, ServerFrame
-from agentsocket.session.agent_task import AgentTask, all_over, contained, outcome
+from agentsocket.session.agent_task import AgentTask, all_over
 from agentsocket.session.encoding import received_frame
 from agentsocket.session.frame_log import FrameLog, LogBudget, Writer
+from agentsocket.session.instance import Instance
 from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket.session")
@@ -55,12 +55,12 @@ class Owner(Protocol):
 class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
 
-    def __init__(self, agent: Agent, owner: Owner, *, resumable: bool) -> None:
+    def __init__(self, instance: Instance, owner: Owner, *, resumable: bool) -> None:
         self.id = secrets.token_hex(16)
         self.resume_token = secrets.token_urlsafe(16) if resumable else None
         self.client: Client | None = None
         self.tasks: dict[str, AgentTask] = {}
-        self._agent, self._owner, self._settings = agent, owner, owner.settings
+        self._instance, self._owner, self._settings = instance, owner, owner.settings
         self._log = FrameLog(
             keeps=resumable,
             max_bytes=self._settings.resume_log_size,
@@ -156,7 +156,7 @@ class Session:
 
     async def _close(self, tasks: Collection[AgentTask], farewell: ServerFrame | None) -> None:
         await all_over(tasks)
-        await self._close_agent()
+        await self._instance.close(self._settings.cancel_timeout, self._owner.keep)
         if farewell is not None:
             self.say(farewell)
         self.client = None
@@ -171,7 +171,7 @@ class Session:
         return task
 
     def _start(self, request: AgentRequest) -> str:
-        task = AgentTask(self._agent, request.message, self._log, on_end=self._task_ended)
+        task = AgentTask(self._instance, request.message, self._log, on_end=self._task_ended)
         self.tasks[task.id] = task
         self._owner.running.add(task)
         if request.request_id:
@@ -185,11 +185,3 @@ class Session:
         self.tasks.pop(task.id, None)
         if not task.abandoned or task.done:
             self._owner.running.discard(task)
-
-    async def _close_agent(self) -> None:
-        aclose = getattr(self._agent, "aclose", None)
-        if aclose is not None:
-            closing = self._owner.keep(asyncio.create_task(contained(aclose())))
-            failure = await outcome(closing, self._settings.cancel_timeout)
-            if failure is not None:
-                logger.error("the agent of session %s could not be closed", self.id, exc_info=failure)

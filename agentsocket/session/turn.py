@@ -83,6 +83,8 @@ class TaskTurn:
     def end(self, *, unfinished: str) -> None:
         """Nothing comes after this but the terminal frame. Calls still open are closed as failed, for this reason."""
         self._ended = True
+        for _, answer in self._inputs.values():
+            answer.cancel()  # something of the task may still wait for it, and would for ever
         self._inputs.clear()
         for frame in self._output.end():
             self._log.append(frame)

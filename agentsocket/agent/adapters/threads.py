@@ -5,12 +5,14 @@ import contextvars
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from agentsocket.containment.threads import THREADS
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a synchronous function in the loop's thread pool, and return or raise what it does.
+    """Run a synchronous function in a thread of the agents', and return or raise what it does.
 
     A thread cannot be stopped: a cancel waits until the function has returned, so that whoever is told "stopped" is
     told the truth. A function that still waits for a thread is never run then.
@@ -26,7 +28,7 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
             raise asyncio.CancelledError
         return context.run(function, *args, **kwargs)
 
-    future = asyncio.get_running_loop().run_in_executor(None, call)
+    future = asyncio.get_running_loop().run_in_executor(THREADS.get(), call)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:

@@ -1,0 +1,115 @@
+"""The end of the process: what agents have started gets its chance to end, and then there is an end."""
+
+import _thread
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NoReturn
+
+logger = logging.getLogger("agentsocket.containment")
+
+CHANCE = 1.7
+"""Seconds, beyond the grace, that all of the end takes at most."""
+
+LAST_CHANCE = 0.5
+"""Seconds before that in which processes are asked to end, and exit functions run though threads do not end."""
+
+KILLED_AFTER = 0.2
+"""Seconds that a child process has to end once all else has."""
+
+TICK = 0.02
+"""Seconds between two looks at what has ended."""
+
+
+class Departure:
+    """Ends the process in time, whatever agents have started: threads, processes, exit functions, a blocked loop."""
+
+    def __init__(self) -> None:
+        self._code = 0
+        self._deadline = float("inf")
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been told to end."""
+        return self._deadline < float("inf")
+
+    def begin(self, seconds: float) -> None:
+        """End within so many seconds from now, or earlier if this was said before. A signal's handler may call it."""
+        begun, self._deadline = self.begun, min(self._deadline, time.monotonic() + seconds)
+        if not begun:
+            _thread.start_new_thread(self._cut_off, ())  # threading's own takes locks that the interrupted may hold
+
+    def leave(self, code: int) -> NoReturn:
+        """End now, as Python does it: wait for threads, call the exit functions; but for nothing beyond the time."""
+        self._code = code
+        self.begin(CHANCE)
+        waiting = threading.Thread(target=threading._shutdown, daemon=True)  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing ends its children
+        waiting.start()
+        waiting.join(max(TICK, self._deadline - time.monotonic() - LAST_CHANCE))
+        atexit._run_exitfuncs()  # noqa: SLF001  # likewise
+        _end_children()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def _cut_off(self) -> None:
+        asked = False
+        while (left := self._deadline - time.monotonic()) > 0:
+            if left < LAST_CHANCE and not asked:
+                asked = True
+                _signal(signal.SIGTERM)
+            time.sleep(min(left, TICK))
+        _thread.start_new_thread(_say_what_is_left, ())  # in a thread: the log may be what hangs
+        time.sleep(TICK)
+        _signal(signal.SIGKILL)
+        os._exit(self._code)
+
+
+def _say_what_is_left() -> None:
+    threads = [each.name for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    logger.warning("what agents started does not end: ending without it (threads: %s)", ", ".join(threads) or "none")
+
+
+def _end_children() -> None:
+    """End the processes that agents have left behind."""
+    deadline = time.monotonic() + KILLED_AFTER
+    _signal(signal.SIGTERM)
+    while _children() and time.monotonic() < deadline:
+        time.sleep(TICK)
+    _signal(signal.SIGKILL)
+
+
+def _signal(number: int) -> None:
+    for child in _children():
+        try:
+            os.kill(child, number)
+        except OSError:  # it is gone
+            continue
+
+
+def _children() -> set[int]:
+    """Return the processes that this one has started and that still run. One that cleans up after them is let be."""
+    found: set[int] = set()
+    if sys.platform == "linux":
+        for path in Path("/proc/self/task").glob("*/children"):
+            try:
+                found |= {int(child) for child in path.read_text().split()}
+            except OSError:  # a thread that has ended meanwhile
+                continue
+    elif "multiprocessing" in sys.modules:
+        found = {child.pid for child in sys.modules["multiprocessing"].active_children()}
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    found.discard(tracker._resource_tracker._pid if tracker else 0)  # noqa: SLF001  # its name in all of Python's releases
+    return {child for child in found if _runs(child)}
+
+
+def _runs(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG) == (0, 0)
+    except OSError:  # somebody else has waited for it
+        return False
