@@ -64,8 +64,9 @@ class ConnectionHandler:
         return self._connection.writer
 
     def displaced(self) -> None:
-        """Close: a newer connection has taken the session up."""
+        """Close: a newer connection has taken the session up, and with it what this one has not read yet."""
         self._session = None
+        self.writer.abandon()
         self._connection.hang_up(CloseCode.TAKEN_OVER, "the session was taken up by a newer connection")
 
     def receive(self, message: str) -> asyncio.Task[None] | None:
