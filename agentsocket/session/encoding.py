@@ -33,6 +33,19 @@ def jsonable(value: Any) -> JsonValue:
         return clean(_text(value))
 
 
+def newest(text: bytes, size: int) -> str:
+    """Return the newest part of a text that takes at most ``size`` bytes as JSON.
+
+    The text is UTF-8 as far as it has any: its first character may be cut, and surrogates stand as they came.
+    """
+    data = text[len(text) - size :] if size < len(text) else text
+    start = next((number for number, byte in enumerate(data[:4]) if byte not in UTF8_CONTINUATION), len(data))
+    part = clean(data[start:].decode(errors="surrogatepass"))
+    while part and len(to_json(part)) > size:
+        part = part[len(part) // 8 + 1 :]
+    return part
+
+
 def _text(value: Any) -> str:
     try:
         return str(value)

@@ -11,7 +11,7 @@ from agentsocket.agent.contract import Agent, AgentFactory
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentRequest, Login, LoginResponse, LogoutResponse
 from agentsocket.session.agent_task import AgentTask, all_over, contained, outcome, told
-from agentsocket.session.frame_log import LogBudget
+from agentsocket.session.budget import Budget
 from agentsocket.session.session import Client, Session
 from agentsocket.settings import Settings
 
@@ -28,7 +28,7 @@ class SessionManager:
 
     def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
         self.settings = settings
-        self.budget = LogBudget(settings.resume_memory)
+        self.budget = Budget(settings.resume_memory)
         self.sessions: dict[str, Session] = {}
         self.running: set[AgentTask] = set()
         """Every task that still runs, the abandoned ones too: this is what owns them."""
@@ -112,7 +112,6 @@ class SessionManager:
         """End a session: nobody can take it up from now on. One that is ending already is left to whoever ends it."""
         if self.sessions.pop(session.id, None) is None:
             return None
-        self.budget.detached.pop(session.id, None)
         return self.keep(asyncio.create_task(session.end(farewell)))
 
     def expire(self, session: Session) -> None:
