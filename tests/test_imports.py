@@ -19,7 +19,7 @@ console
 identity               protocol
 agent                  protocol
 session                protocol agent telemetry settings
-connection             protocol agent session telemetry console settings
+connection             protocol identity agent session telemetry console settings
 server                 protocol agent session connection settings
 banner                 settings
 process                agent server banner telemetry settings
@@ -48,6 +48,7 @@ ORDER = {
         "agent_task",
         "snapshots",
         "session",
+        "places",
         "manager",
     ],
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],

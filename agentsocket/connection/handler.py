@@ -126,16 +126,16 @@ class ConnectionHandler:
         if login.session_id is not None:
             self._enter(login, *self._manager.resume(login))
             return None
-        agent = self._manager.new_agent(login)
+        agent = self._manager.new_agent(login, self._connection.share)
         if isinstance(agent, Awaitable):
             self._connection.keep_alive()
             return self._manager.keep(asyncio.create_task(self._login_with(agent, login)))
-        self._enter(login, *self._manager.open(login, agent))
+        self._enter(login, *self._manager.open(login, agent, self._connection.share))
         return None
 
     async def _login_with(self, agent: Awaitable[Agent], login: Login) -> None:
         try:
-            self._enter(login, *self._manager.open(login, await agent))
+            self._enter(login, *self._manager.open(login, await agent, self._connection.share))
         except ProtocolError as exc:
             self._expect_login()
             self._refuse(ErrorFrame.of(exc))

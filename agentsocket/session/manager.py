@@ -12,6 +12,7 @@ from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentRequest, Login, LoginResponse, LogoutResponse
 from agentsocket.session.agent_task import AgentTask, all_over, contained, outcome, told
 from agentsocket.session.budget import Budget
+from agentsocket.session.places import Places
 from agentsocket.session.session import Client, Session
 from agentsocket.settings import Settings
 
@@ -34,11 +35,13 @@ class SessionManager:
         """Every task that still runs, the abandoned ones too: this is what owns them."""
         self.shutting_down = False
         self._agents = agents
-        self._opening = 0
+        self._places = Places(settings.max_sessions, settings.max_sessions_per_address)
         self._kept: set[asyncio.Task[Any]] = set()
 
-    def new_agent(self, login: Login) -> Agent | Awaitable[Agent]:
+    def new_agent(self, login: Login, share: str) -> Agent | Awaitable[Agent]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
+
+        ``share`` is the text by which the sessions of one address are counted; empty where they are not.
 
         Raises:
             ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
@@ -48,21 +51,24 @@ class SessionManager:
         if create_agent is None:
             names = ", ".join(self._agents)
             raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.")
-        if len(self.sessions) + self._opening >= self.settings.max_sessions:
-            raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, "The server has no room for another session.")
+        idle = self._places.in_the_way(share)
         try:
             agent = create_agent()
         except (Exception, SystemExit, KeyboardInterrupt) as exc:
             raise _unavailable(exc) from exc
+        if idle is not None:
+            logger.info("session %s ends: it waits for its client, and another one needs its place", idle.id)
+            self.end(idle)
         if not isinstance(agent, Awaitable):
             return agent
-        self._opening += 1
-        return self._expect_agent(agent)
+        self._places.take(share)
+        return self._expect_agent(agent, share)
 
-    def open(self, login: Login, agent: Agent) -> tuple[Session, LoginResponse]:
-        """Open a session."""
-        session = Session(agent, self, resumable=bool(login.resumable))
+    def open(self, login: Login, agent: Agent, share: str) -> tuple[Session, LoginResponse]:
+        """Open a session, with what ``new_agent`` has made for the same login and share."""
+        session = Session(agent, self, share, resumable=bool(login.resumable))
         self.sessions[session.id] = session
+        self._places.take(share)
         logger.debug("session %s opened", session.id)
         return session, LoginResponse(
             session_id=session.id, resumable=login.resumable or None, resume_token=session.resume_token
@@ -73,7 +79,7 @@ class SessionManager:
 
         Raises:
             ProtocolError: ``session_not_found``, one and the same answer whatever was wrong; ``invalid_frame`` for a
-                ``last_seq`` that was never given out; ``shutting_down``.
+                ``last_seq`` that was never given out; ``rate_limited``; ``shutting_down``.
         """
         self._refuse_while_shutting_down()
         session = self.sessions.get(login.session_id or "")
@@ -84,8 +90,10 @@ class SessionManager:
         last_seq = login.last_seq or 0
         if not session.has_said(last_seq):
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
+        response = session.describe(last_seq)
         logger.info("session %s taken up", session.id)
-        return session, session.describe(last_seq)
+        self._places.wait_no_longer(session)
+        return session, response
 
     def admit(self, session: Session, request: AgentRequest) -> None:
         """Check that there is room for one more task.
@@ -105,6 +113,7 @@ class SessionManager:
             return  # taken up by a newer connection, or over
         if session.resumable:
             session.detach()
+            self._places.wait(session)
         else:
             self.end(session)
 
@@ -112,6 +121,8 @@ class SessionManager:
         """End a session: nobody can take it up from now on. One that is ending already is left to whoever ends it."""
         if self.sessions.pop(session.id, None) is None:
             return None
+        self._places.wait_no_longer(session)
+        self._places.give_back(session.share)
         return self.keep(asyncio.create_task(session.end(farewell)))
 
     def expire(self, session: Session) -> None:
@@ -139,12 +150,12 @@ class SessionManager:
         task.add_done_callback(self._kept.discard)
         return task
 
-    async def _expect_agent(self, agent: Awaitable[Agent]) -> Agent:
+    async def _expect_agent(self, agent: Awaitable[Agent], share: str) -> Agent:
         try:
             creation = self.keep(asyncio.create_task(contained(agent)))
             failure = await outcome(creation, self.settings.agent_creation_timeout)
         finally:
-            self._opening -= 1
+            self._places.give_back(share)
         if failure is not None:
             raise _unavailable(failure)
         return creation.result()

@@ -19,7 +19,7 @@ from agentsocket.protocol.frames import (
     ServerFrame,
 )
 from agentsocket.session.agent_task import AgentTask, all_over, contained, outcome
-from agentsocket.session.allowance import Allowance
+from agentsocket.session.allowance import EVERY, Allowance
 from agentsocket.session.budget import ITEM, Account, Budget
 from agentsocket.session.encoding import received_frame
 from agentsocket.session.frame_log import FrameLog, Writer
@@ -65,8 +65,10 @@ class Owner(Protocol):
 class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
 
-    def __init__(self, agent: Agent, owner: Owner, *, resumable: bool) -> None:
+    def __init__(self, agent: Agent, owner: Owner, share: str, *, resumable: bool) -> None:
         self.id = secrets.token_hex(16)
+        self.share = share
+        """Whose places it has one of; empty for nobody's."""
         self.resume_token = secrets.token_urlsafe(16) if resumable else None
         self.client: Client | None = None
         self.tasks: dict[str, AgentTask] = {}
@@ -156,7 +158,8 @@ class Session:
         lossless = last_seq >= self._log.first_seq - 1
         summary = Summary([*self._ended(in_full=not lossless), *self._running(in_full=not lossless)])
         if not self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0)):
-            raise ProtocolError(ErrorCode.RATE_LIMITED, "This session was taken up too often: wait a while.")
+            text = "This session was taken up too often: wait a while."
+            raise ProtocolError(ErrorCode.RATE_LIMITED, text, retry_after=EVERY, scope="session")
         self._owed = summary.owed
         if not lossless:
             self._missed = range(min(last_seq + 1, self._missed.start or last_seq + 1), self._log.last_seq + 1)
