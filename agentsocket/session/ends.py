@@ -9,7 +9,7 @@ from agentsocket.session.budget import ITEM, Account
 Ending = Literal["completed", "cancelled", "failed"]
 
 ENDS_SIZE = 256 * 1024
-"""Bytes of terminal frames and texts that are kept; the newest frame always stays."""
+"""Bytes of terminal frames and texts that are kept beside the newest frame, which always stays."""
 
 MOST_ENDS = 256
 """Ends of which at least the number of their terminal frame is known: as many as request ids are remembered."""
@@ -44,8 +44,8 @@ class Ends:
         if len(self._ends) > MOST_ENDS:
             _, oldest = self._ends.popitem(last=False)
             self._size -= len(oldest.frame) + len(oldest.text)
-        if self._size > ENDS_SIZE:
-            self._trim()
+        if self._size - len(end.frame) > ENDS_SIZE:
+            self._trim(ENDS_SIZE + len(end.frame))
         self._account.count(self._counted() - before)
 
     def get(self, task_id: str) -> End | None:
@@ -64,15 +64,15 @@ class Ends:
         self._size = 0
         self._account.count(self._counted() - before)
 
-    def _trim(self) -> None:
+    def _trim(self, most: int) -> None:
         for end in self._ends.values():
-            if self._size <= ENDS_SIZE:
+            if self._size <= most:
                 return
             self._size -= len(end.text)
             end.text = b""
         *older, _ = self._ends.values()
         for end in older:
-            if self._size <= ENDS_SIZE:
+            if self._size <= most:
                 return
             self._size -= len(end.frame)
             end.frame = b""
