@@ -68,6 +68,9 @@ class Settings(BaseModel):
     max_tasks: Count = Field(16, description="tasks that one session runs at once")
     max_total_tasks: Count = Field(1000, description="tasks that all sessions run at once")
     max_sessions: Count = Field(4000, description="sessions, those that wait for their client included")
+    max_sessions_per_address: CountOrNone = Field(
+        200, description="sessions opened from one address; loopback addresses are exempt"
+    )
     max_connections: Count = Field(2000, description="connections")
     max_connections_per_address: CountOrNone = Field(
         100, description="connections from one address; loopback addresses are exempt"

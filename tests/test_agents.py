@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 from agentsocket.agent.adapters.plain import PlainAgent
 from agentsocket.agent.contract import Approval, Turn
@@ -293,8 +294,14 @@ async def output(*pieces: str) -> str:
         return "".join(pieces)
 
     frames = await emitted(speak)
-    assert all(len(data["output"].encode()) <= 256 * 1024 for event, data in frames if event == "agent_output")
+    sizes = [len(to_json(data["output"])) for event, data in frames if event == "agent_output"]
+    assert all(size <= 256 * 1024 + len('""') for size in sizes)
     return "".join(data["output"] for event, data in frames if event == "agent_output")
+
+
+async def test_a_long_text_comes_in_pieces_that_are_bounded_with_all_their_escapes() -> None:
+    long = "\x01" * 100_000 + "ä😀\n" * 100_000
+    assert await output(long) == long
 
 
 async def test_an_emoji_that_is_split_over_two_pieces_survives() -> None:

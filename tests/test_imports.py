@@ -20,7 +20,7 @@ identity               protocol
 containment
 agent                  protocol containment
 session                protocol agent containment telemetry settings
-connection             protocol agent session telemetry console settings
+connection             protocol identity agent session telemetry console settings
 server                 protocol agent session connection settings
 banner                 settings
 process                agent containment server banner telemetry settings
@@ -40,7 +40,20 @@ ORDER = {
     "protocol": ["close_codes", "errors", "events", "frames", "codec"],
     "containment": ["exits", "forks", "stopping", "threads", "leaving"],
     "agent": ["contract", "adapters", "neighbours", "loader"],
-    "session": ["encoding", "frame_log", "turn", "instance", "agent_task", "session", "manager"],
+    "session": [
+        "allowance",
+        "budget",
+        "encoding",
+        "ends",
+        "frame_log",
+        "turn",
+        "instance",
+        "agent_task",
+        "snapshots",
+        "session",
+        "places",
+        "manager",
+    ],
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
     "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "reception"],
     "telemetry": ["logs", "watchdog"],

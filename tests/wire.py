@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from enum import IntEnum
@@ -161,13 +162,16 @@ class Wire:
 
     def reset(self) -> None:
         """Break the connection as a crash does: no close frame, no FIN, but a RST."""
-        sock: socket.socket = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock: socket.socket | None = self.writer.get_extra_info("socket")
+        if sock is not None:  # it has not been closed meanwhile
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
 @contextlib.asynccontextmanager
-async def wired(port: int, *, receive_buffer: int | None = None) -> AsyncIterator[Wire]:
+async def wired(
+    port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Wire]:
     """Open a TCP connection. With a small ``receive_buffer`` whoever does not read is soon noticed."""
     sock = socket.socket()
     sock.setblocking(False)  # noqa: FBT003  # the standard library's own
@@ -175,7 +179,10 @@ async def wired(port: int, *, receive_buffer: int | None = None) -> AsyncIterato
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     # The limit is that of the stream's own buffer, which would read ahead of a test that does not read.
-    reader, writer = await asyncio.open_connection(sock=sock, limit=receive_buffer or 2**20)
+    name = "localhost" if tls is not None else None
+    reader, writer = await asyncio.open_connection(
+        sock=sock, limit=receive_buffer or 2**20, ssl=tls, server_hostname=name
+    )
     try:
         yield Wire(reader, writer)
     finally:

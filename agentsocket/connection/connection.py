@@ -70,6 +70,8 @@ class AgentConnection(asyncio.Protocol):
             extensions=listener.extensions, max_size=listener.settings.max_login_size, logger=library_logger
         )
         self.request: Request | None = None
+        self.share = ""
+        """What the client's address counts as, for what one address may have; empty where that has no limit."""
         self.log_ids = f" connection={next(listener.ids)}"
         """What stands in each log line about it."""
         self._loop = asyncio.get_running_loop()

@@ -64,8 +64,9 @@ class ConnectionHandler:
         return self._connection.writer
 
     def displaced(self) -> None:
-        """Close: a newer connection has taken the session up."""
+        """Close: a newer connection has taken the session up, and with it what this one has not read yet."""
         self._session = None
+        self.writer.abandon()
         self._connection.hang_up(CloseCode.TAKEN_OVER, "the session was taken up by a newer connection")
 
     def receive(self, message: str) -> asyncio.Task[None] | None:
@@ -125,17 +126,17 @@ class ConnectionHandler:
         if login.session_id is not None:
             self._enter(login, *self._manager.resume(login))
             return None
-        agent = self._manager.new_agent(login)
+        agent = self._manager.new_agent(login, self._connection.share)
         if isinstance(agent, Awaitable):
             self._connection.keep_alive()
             return self._manager.keep(asyncio.create_task(self._login_with(agent, login)))
-        self._enter(login, *self._manager.open(login, agent))
+        self._enter(login, *self._manager.open(login, agent, self._connection.share))
         return None
 
     async def _login_with(self, agent: Awaitable[Instance], login: Login) -> None:
         try:
             instance = await self._while_connected(agent)
-            self._enter(login, *self._manager.open(login, instance))
+            self._enter(login, *self._manager.open(login, instance, self._connection.share))
         except ProtocolError as exc:
             self._expect_login()
             self._refuse(ErrorFrame.of(exc))

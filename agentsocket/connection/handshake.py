@@ -16,6 +16,7 @@ from websockets.http11 import Request, Response
 from agentsocket import __version__
 from agentsocket.connection.connection import AgentConnection
 from agentsocket.console.files import Console
+from agentsocket.identity.reception import address_group
 from agentsocket.session.manager import SessionManager
 from agentsocket.settings import Settings
 
@@ -115,6 +116,7 @@ class Gatekeeper:
         return response
 
     def _let_pass(self, connection: AgentConnection, address: str) -> None:
+        connection.share = "" if _is_loopback(address) else address_group(address)
         self.open += 1
         self._by_address[address] += 1
 

@@ -48,6 +48,7 @@ class FrameWriter:
         self._wrote = 0.0
         self._frames: list[bytes] = []
         self._waiters: list[asyncio.Future[None]] = []
+        self._abandoned = False
 
     def write(self, frame: bytes) -> None:
         """Take a frame; never waits. A connection that is closing drops it."""
@@ -58,6 +59,8 @@ class FrameWriter:
 
     def gather(self, frame: bytes) -> None:
         """Take a frame that others will follow at once; never waits."""
+        if self._abandoned:
+            return  # the socket of a lost peer stays paused for good: what is kept for it would never be taken
         if not self._frames and not self.paused:
             self._batch.add(self)
         framed = self._framed(frame)
@@ -82,7 +85,8 @@ class FrameWriter:
         self.abandon()
 
     def abandon(self) -> None:
-        """Forget what nobody will read any more; the connection is lost."""
+        """Forget what nobody will read any more, and take nothing from now on: it lags no longer, whoever waits."""
+        self._abandoned = True
         self._frames, self.lag = [], 0
         self._wake()
 

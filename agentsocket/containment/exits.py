@@ -129,7 +129,8 @@ def uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
             guest = GUEST.get() if context is None else context.get(GUEST)
             if guest is None:
                 return callback
-            return functools.partial(_guard, self, guest, callback)
+            guarded: Callable[[*Ts], object] = functools.partial(_guard, self, guest, callback)
+            return guarded
 
     return ContainedLoop
 

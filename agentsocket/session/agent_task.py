@@ -12,8 +12,9 @@ from agentsocket.containment.stopping import failure_of, stop
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.events import AgentResponse
-from agentsocket.protocol.frames import AgentResponseFrame, ErrorFrame, TaskCancelled, TaskSnapshot
+from agentsocket.protocol.frames import AgentResponseFrame, ErrorFrame, TaskCancelled
 from agentsocket.session.encoding import clean, jsonable, response_frame
+from agentsocket.session.ends import End, Ending
 from agentsocket.session.frame_log import FrameLog
 from agentsocket.session.instance import Instance
 from agentsocket.session.turn import TaskTurn
@@ -21,7 +22,6 @@ from agentsocket.telemetry.logs import IDS
 
 logger = logging.getLogger("agentsocket.task")
 
-Status = Literal["running", "completed", "cancelled", "failed"]
 
 
 class AgentTask:
@@ -71,24 +71,17 @@ class AgentTask:
         self.abandoned = True
         self._fail("The task could not be stopped.", ErrorCode.CANCEL_FAILED)
 
-    def snapshot(self, status: Status = "running", **ending: str | None) -> TaskSnapshot:
-        """Return how it stands, or how it ended."""
-        snapshot = TaskSnapshot(
-            task_id=self.id, status=status, output=self.turn.text, pending_inputs=self.turn.pending_inputs
-        )
-        return snapshot.model_copy(update=ending)
-
     async def _run(self) -> None:
         IDS.set(self._log_ids)  # in this asyncio task's own context
         GUEST.set(self._exited)
         logger.debug("started")
         with CONTAINED:  # not by ``contained``: each step of the agent would pass through one coroutine more
             answer = await self._instance.agent.run(self._message, self.turn)
-        text, frame = self._answered(answer)
+        frame = self._answered(answer)
         if self._stopped_for is None:
             # Here and not in the callback, which would come an iteration later.
             self._task.remove_done_callback(self._done)
-            self._end("completed", frame, response=text)
+            self._end("completed", frame)
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
         if self._stopped_for is not None or self.over.done() or self._task.done():
@@ -118,16 +111,15 @@ class AgentTask:
             text = told(failure, otherwise="The agent failed. The server's log has the details.")
             self._fail(text, ErrorCode.AGENT_FAILED, self._error_id)
 
-    def _answered(self, answer: str | AgentResponse) -> tuple[str, bytes]:
-        """Return the answer's text, and its frame."""
+    def _answered(self, answer: str | AgentResponse) -> bytes:
+        """Return the answer's frame."""
         if isinstance(answer, str):
-            text = clean(answer)
-            return text, response_frame(self.id, text)
+            return response_frame(self.id, clean(answer))
         if not isinstance(answer, AgentResponse):
             raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
-        text, usage = clean(answer.response), jsonable(answer.usage) if answer.usage else None
+        usage = jsonable(answer.usage) if answer.usage else None
         usage = usage if isinstance(usage, dict) else None
-        return text, encode(AgentResponseFrame(task_id=self.id, response=text, usage=usage))
+        return encode(AgentResponseFrame(task_id=self.id, response=clean(answer.response), usage=usage))
 
     def _log_failure(self, failure: BaseException) -> str:
         """Log what an agent raised; return the id under which the log has it."""
@@ -136,15 +128,16 @@ class AgentTask:
         return error_id
 
     def _fail(self, message: str, code: ErrorCode, error_id: str | None = None) -> None:
-        frame = encode(ErrorFrame(message=message, code=code, task_id=self.id, error_id=error_id))
-        self._end("failed", frame, code=code, message=message, error_id=error_id)
+        self._end("failed", encode(ErrorFrame(message=message, code=code, task_id=self.id, error_id=error_id)))
 
-    def _end(self, status: Status, frame: bytes, **ending: str | None) -> None:
+    def _end(self, status: Ending, frame: bytes) -> None:
         self._clear_timer()
         logger.debug("task %s ends: %s", self.id, status)
         self.turn.end(unfinished="The task ended before this tool did.")
-        if self._log.keeps:
-            self._log.remember(self.snapshot(status, **ending))
+        if self._log.ends is not None:
+            text = self.turn.text
+            self.turn.forget_text()
+            self._log.ends.add(self.id, End(status, self._log.last_seq + 1, frame, text))
         # The id is free before the terminal frame is said: who has read it may rely on that.
         self._on_end(self)
         self._log.append(frame)

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 OUTPUT_LIMIT = 256 * 1024
-"""UTF-8 bytes of text in one ``agent_output``; more goes out as several, so that no frame blocks the line for long."""
+"""Bytes of text, as JSON, in one ``agent_output``; more goes out as several, so that none blocks the line for long."""
 
 UTF8_CONTINUATION = range(0x80, 0xC0)
 
@@ -31,6 +31,19 @@ def jsonable(value: Any) -> JsonValue:
         return from_json(to_json(value, inf_nan_mode="null", bytes_mode="base64", fallback=str))  # type: ignore[no-any-return]  # from_json is typed Any
     except (PydanticSerializationError, ValueError):
         return clean(_text(value))
+
+
+def newest(text: bytes, size: int) -> str:
+    """Return the newest part of a text that takes at most ``size`` bytes as JSON.
+
+    The text is UTF-8 as far as it has any: its first character may be cut, and surrogates stand as they came.
+    """
+    data = text[len(text) - size :] if size < len(text) else text
+    start = next((number for number, byte in enumerate(data[:4]) if byte not in UTF8_CONTINUATION), len(data))
+    part = clean(data[start:].decode(errors="surrogatepass"))
+    while part and len(to_json(part)) > size:
+        part = part[len(part) // 8 + 1 :]
+    return part
 
 
 def _text(value: Any) -> str:
@@ -98,8 +111,13 @@ def _split(text: str) -> list[str]:
     data, parts, start = text.encode(), [], 0
     while start < len(data):
         end = min(start + OUTPUT_LIMIT, len(data))
-        while end < len(data) and data[end] in UTF8_CONTINUATION:  # never within a character
-            end -= 1
-        parts.append(data[start:end].decode())
-        start = end
+        while (encoded := len(to_json(_whole(data, start, end))) - 2) > OUTPUT_LIMIT:  # the quotes do not count
+            end = start + (end - start) * OUTPUT_LIMIT // encoded  # where much of it is to be escaped
+        parts.append(_whole(data, start, end))
+        start += len(parts[-1].encode())
     return parts
+
+
+def _whole(data: bytes, start: int, end: int) -> str:
+    """Return a part of a text, which ends before a character that it would cut."""
+    return data[start:end].decode(errors="ignore")

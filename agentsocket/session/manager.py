@@ -16,8 +16,9 @@ from agentsocket.containment.threads import THREADS, Threads
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentRequest, Login, LoginResponse, LogoutResponse
 from agentsocket.session.agent_task import AgentTask, all_over, told
-from agentsocket.session.frame_log import LogBudget
+from agentsocket.session.budget import Budget
 from agentsocket.session.instance import Instance
+from agentsocket.session.places import Places
 from agentsocket.session.session import Client, Session
 from agentsocket.settings import Settings
 
@@ -34,7 +35,7 @@ class SessionManager:
 
     def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
         self.settings = settings
-        self.budget = LogBudget(settings.resume_memory)
+        self.budget = Budget(settings.resume_memory)
         self.sessions: dict[str, Session] = {}
         self.running: set[AgentTask] = set()
         """Every task that still runs, the abandoned ones too: this is what owns them."""
@@ -44,11 +45,13 @@ class SessionManager:
         self._makers = Threads(settings.max_threads, "agent-factory")
         """Where synchronous factories run: a login does not wait behind hung calls."""
         self._agents = agents
-        self._opening = 0
+        self._places = Places(settings.max_sessions, settings.max_sessions_per_address)
         self._kept: set[asyncio.Task[Any]] = set()
 
-    def new_agent(self, login: Login) -> Instance | Awaitable[Instance]:
+    def new_agent(self, login: Login, share: str) -> Instance | Awaitable[Instance]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
+
+        ``share`` is the text by which the sessions of one address are counted; empty where they are not.
 
         Raises:
             ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
@@ -58,8 +61,7 @@ class SessionManager:
         if create_agent is None:
             names = ", ".join(self._agents)
             raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.")
-        if len(self.sessions) + self._opening >= self.settings.max_sessions:
-            raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, "The server has no room for another session.")
+        idle = self._places.in_the_way(share)
         context = contextvars.copy_context()
         context.run(THREADS.set, self._makers)
         try:
@@ -67,15 +69,19 @@ class SessionManager:
                 agent = context.run(create_agent)
         except BaseException as exc:  # a factory may raise anything
             raise _unavailable(exc) from exc
+        if idle is not None:
+            logger.info("session %s ends: it waits for its client, and another one needs its place", idle.id)
+            self.end(idle)
         if not isinstance(agent, Awaitable):
             return self._instance(agent, context)
-        self._opening += 1
-        return self._expect_agent(agent, context)
+        self._places.take(share)
+        return self._expect_agent(agent, context, share)
 
-    def open(self, login: Login, instance: Instance) -> tuple[Session, LoginResponse]:
-        """Open a session."""
-        session = Session(instance, self, resumable=bool(login.resumable))
+    def open(self, login: Login, instance: Instance, share: str) -> tuple[Session, LoginResponse]:
+        """Open a session, with what ``new_agent`` has made for the same login and share."""
+        session = Session(instance, self, share, resumable=bool(login.resumable))
         self.sessions[session.id] = session
+        self._places.take(share)
         logger.debug("session %s opened", session.id)
         return session, LoginResponse(
             session_id=session.id, resumable=login.resumable or None, resume_token=session.resume_token
@@ -86,7 +92,7 @@ class SessionManager:
 
         Raises:
             ProtocolError: ``session_not_found``, one and the same answer whatever was wrong; ``invalid_frame`` for a
-                ``last_seq`` that was never given out; ``shutting_down``.
+                ``last_seq`` that was never given out; ``rate_limited``; ``shutting_down``.
         """
         self._refuse_while_shutting_down()
         session = self.sessions.get(login.session_id or "")
@@ -97,8 +103,10 @@ class SessionManager:
         last_seq = login.last_seq or 0
         if not session.has_said(last_seq):
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
+        response = session.describe(last_seq)
         logger.info("session %s taken up", session.id)
-        return session, session.describe(last_seq)
+        self._places.wait_no_longer(session)
+        return session, response
 
     def admit(self, session: Session, request: AgentRequest) -> None:
         """Check that there is room for one more task.
@@ -118,6 +126,7 @@ class SessionManager:
             return  # taken up by a newer connection, or over
         if session.resumable:
             session.detach()
+            self._places.wait(session)
         else:
             self.end(session)
 
@@ -125,7 +134,8 @@ class SessionManager:
         """End a session: nobody can take it up from now on. One that is ending already is left to whoever ends it."""
         if self.sessions.pop(session.id, None) is None:
             return None
-        self.budget.detached.pop(session.id, None)
+        self._places.wait_no_longer(session)
+        self._places.give_back(session.share)
         return self.keep(asyncio.create_task(session.end(farewell)))
 
     def expire(self, session: Session) -> None:
@@ -161,7 +171,7 @@ class SessionManager:
         task.add_done_callback(self._kept.discard)
         return task
 
-    async def _expect_agent(self, agent: Awaitable[Agent], context: contextvars.Context) -> Instance:
+    async def _expect_agent(self, agent: Awaitable[Agent], context: contextvars.Context, share: str) -> Instance:
         creation = self.keep(asyncio.create_task(contained(agent), context=context))
         try:
             failure = await outcome(
@@ -173,7 +183,7 @@ class SessionManager:
             creation.add_done_callback(functools.partial(self._close_unwanted, context))
             raise
         finally:
-            self._opening -= 1
+            self._places.give_back(share)
         return self._instance(creation.result(), context)
 
     def _refuse_unmade(self, failure: BaseException | None) -> None:

@@ -9,11 +9,21 @@ from typing import Any, Protocol, TypeVar
 
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
-from agentsocket.protocol.frames import AgentRequest, CancelRequest, InputResponse, LoginResponse, ServerFrame
+from agentsocket.protocol.frames import (
+    AgentRequest,
+    CancelRequest,
+    ErrorFrame,
+    InputResponse,
+    LoginResponse,
+    ServerFrame,
+)
 from agentsocket.session.agent_task import AgentTask, all_over
+from agentsocket.session.allowance import EVERY, Allowance
+from agentsocket.session.budget import ITEM, Account, Budget
 from agentsocket.session.encoding import received_frame
-from agentsocket.session.frame_log import FrameLog, LogBudget, Writer
+from agentsocket.session.frame_log import FrameLog, Writer
 from agentsocket.session.instance import Instance
+from agentsocket.session.snapshots import Standing, Summary
 from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket.session")
@@ -39,7 +49,7 @@ class Owner(Protocol):
     """What a session needs of whoever has all of them: its ``SessionManager``."""
 
     settings: Settings
-    budget: LogBudget
+    budget: Budget
     running: set[AgentTask]
 
     def admit(self, session: "Session", request: AgentRequest) -> None:
@@ -55,19 +65,23 @@ class Owner(Protocol):
 class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
 
-    def __init__(self, instance: Instance, owner: Owner, *, resumable: bool) -> None:
+    def __init__(self, instance: Instance, owner: Owner, share: str, *, resumable: bool) -> None:
         self.id = secrets.token_hex(16)
+        self.share = share
+        """Whose places it has one of; empty for nobody's."""
         self.resume_token = secrets.token_urlsafe(16) if resumable else None
         self.client: Client | None = None
         self.tasks: dict[str, AgentTask] = {}
         self._instance, self._owner, self._settings = instance, owner, owner.settings
+        self._account = Account(owner.budget, self._forget) if resumable else None
         self._log = FrameLog(
-            keeps=resumable,
-            max_bytes=self._settings.resume_log_size,
-            max_frames=self._settings.resume_log_frames,
-            budget=owner.budget,
+            self._account, max_bytes=self._settings.resume_log_size, max_frames=self._settings.resume_log_frames
         )
         self._received: OrderedDict[str, str] = OrderedDict()
+        self._missed = range(0)
+        """Numbers of frames that the client has not seen and never will."""
+        self._owed: list[tuple[str, bytes]] = []
+        self._repeats = Allowance(self._settings.resume_log_size)
         self._expiry: asyncio.TimerHandle | None = None
 
     @property
@@ -85,12 +99,14 @@ class Session:
         Raises:
             ProtocolError: ``too_many_tasks`` or ``shutting_down``.
         """
-        task_id = self._received.get(request.request_id or "")
-        if task_id is None:
+        known = self._received.get(request.request_id or "")
+        if known is None:
             self._owner.admit(self, request)
-            task_id = self._start(request)
+        task_id = known or self._start(request)
         # The task's first step comes right behind, and mostly has something to say.
         self._log.append(received_frame(task_id, request.request_id), more_follows=True)
+        if known is not None and known not in self.tasks:
+            self._repeat_end(known)
 
     def cancel(self, request: CancelRequest) -> None:
         """Stop a task.
@@ -117,20 +133,36 @@ class Session:
         if self._expiry is not None:
             self._expiry.cancel()
         self.client = client
-        self._owner.budget.detached.pop(self.id, None)
+        if self._account is not None:
+            self._account.come_back()
         self._log.attach(client.writer, after=after)
+        owed, self._owed = self._owed, []
+        for task_id, frame in owed:
+            self._say_again(task_id, frame)
 
     def detach(self) -> None:
         """Speak to nobody; the tasks run on. Without a client for ``resume_window`` seconds it ends."""
         self.client = None
         self._log.detach()
-        self._owner.budget.detached[self.id] = self._log
+        if self._account is not None:
+            self._account.leave()
         loop = asyncio.get_running_loop()
         self._expiry = loop.call_later(self._settings.resume_window, self._owner.expire, self)
 
     def describe(self, last_seq: int) -> LoginResponse:
-        """Return the answer to a client that comes back and has every frame up to ``last_seq``."""
+        """Return the answer to a client that comes back and has every frame up to ``last_seq``.
+
+        Raises:
+            ProtocolError: ``rate_limited`` where it comes back so often that it is said too much again.
+        """
         lossless = last_seq >= self._log.first_seq - 1
+        summary = Summary([*self._ended(in_full=not lossless), *self._running(in_full=not lossless)])
+        if not self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0)):
+            text = "This session was taken up too often: wait a while."
+            raise ProtocolError(ErrorCode.RATE_LIMITED, text, retry_after=EVERY, scope="session")
+        self._owed = summary.owed
+        if not lossless:
+            self._missed = range(min(last_seq + 1, self._missed.start or last_seq + 1), self._log.last_seq + 1)
         return LoginResponse(
             session_id=self.id,
             resumable=True,
@@ -138,7 +170,7 @@ class Session:
             resumed=True,
             lossless=lossless,
             last_seq=self._log.last_seq,
-            tasks=self._log.ended + [task.snapshot() for task in self.tasks.values()],
+            tasks=summary.tasks,
         )
 
     def has_said(self, seq: int) -> bool:
@@ -161,8 +193,44 @@ class Session:
             self.say(farewell)
         self.client = None
         self._log.detach()
-        self._log.clear()
+        if self._account is not None:
+            self._account.close()
         logger.debug("session %s ended", self.id)
+
+    def _ended(self, *, in_full: bool) -> list[Standing]:
+        """Return how tasks ended; to a client that gets every frame no more than that they did."""
+        known = self._log.ends.known() if self._log.ends is not None else []
+        return [
+            Standing(task_id, end.status, [end.frame], end.text) if in_full else Standing(task_id, end.status, [])
+            for task_id, end in known
+        ]
+
+    def _running(self, *, in_full: bool) -> list[Standing]:
+        return [
+            Standing(task.id, "running", task.turn.questions, task.turn.text if in_full else b"")
+            for task in self.tasks.values()
+        ]
+
+    def _repeat_end(self, task_id: str) -> None:
+        """Say how a task ended to a client that did not hear it and has only now learnt the task's id."""
+        end = self._log.ends.get(task_id) if self._log.ends is not None else None
+        if end is not None and end.frame and end.seq in self._missed:
+            self._say_again(task_id, end.frame)
+        elif self._missed and (end is None or end.seq in self._missed):
+            text = "The task has ended, and how is no longer known."
+            self.say(ErrorFrame(message=text, code=ErrorCode.UNKNOWN_TASK, task_id=task_id))
+
+    def _say_again(self, task_id: str, frame: bytes) -> None:
+        self._log.append(frame)
+        end = self._log.ends.get(task_id) if self._log.ends is not None else None
+        if end is not None:
+            end.seq = self._log.last_seq
+
+    def _forget(self) -> None:
+        """Give up all that a client which comes back can be told to have missed."""
+        self._log.clear()
+        for task in self.tasks.values():
+            task.turn.forget_text()
 
     def _find(self, task_id: str) -> AgentTask:
         task = self.tasks.get(task_id)
@@ -175,11 +243,17 @@ class Session:
         self.tasks[task.id] = task
         self._owner.running.add(task)
         if request.request_id:
-            self._received[request.request_id] = task.id
-            if len(self._received) > REMEMBERED_REQUESTS:
-                self._received.popitem(last=False)
+            self._remember(request.request_id, task.id)
         task.start(timeout=self._settings.agent_timeout, cancel_timeout=self._settings.cancel_timeout)
         return task.id
+
+    def _remember(self, request_id: str, task_id: str) -> None:
+        self._received[request_id] = task_id
+        size = 4 * ITEM + len(request_id)
+        if len(self._received) > REMEMBERED_REQUESTS:
+            size -= 4 * ITEM + len(self._received.popitem(last=False)[0])
+        if self._account is not None:
+            self._account.count(size)
 
     def _task_ended(self, task: AgentTask) -> None:
         self.tasks.pop(task.id, None)

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from agentsocket.protocol.frames import InputRequiredFrame, PendingInput, ToolCallFrame, ToolResultFrame
+from agentsocket.session.budget import Account
 from agentsocket.session.encoding import OUTPUT_LIMIT, OutputEncoder, clean, jsonable
 from agentsocket.session.frame_log import FrameLog
 
@@ -24,9 +25,9 @@ class TaskTurn:
         self.task_id = task_id
         self._log = log
         self._output = OutputEncoder(task_id)
-        self._text = RecentText() if log.keeps else None
+        self._text = None if log.account is None else RecentText(log.account)
         self._open_calls: dict[str, str] = {}
-        self._inputs: dict[str, tuple[PendingInput, asyncio.Future[JsonValue]]] = {}
+        self._inputs: dict[str, tuple[bytes, asyncio.Future[JsonValue]]] = {}
         self._ended = False
 
     async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
@@ -64,28 +65,30 @@ class TaskTurn:
             raise _over()
         pending = _pending(question)
         answer: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
-        self._inputs[pending.input_id] = pending, answer
-        self._log.append(encode(InputRequiredFrame(task_id=self.task_id, **pending.model_dump())))
+        frame = encode(InputRequiredFrame(task_id=self.task_id, **pending.model_dump()))
+        self._inputs[pending.input_id] = frame, answer
+        self._count(len(frame))
+        self._log.append(frame)
         try:
             async with asyncio.timeout(question.expires_in):
                 return await answer
         finally:
-            self._inputs.pop(pending.input_id, None)
+            self._close_input(pending.input_id)
 
     def answer(self, input_id: str, response: JsonValue) -> bool:
         """Give a question its answer; false where no such question is open."""
-        pending = self._inputs.pop(input_id, None)
-        if pending is None or pending[1].done():
+        answer = self._close_input(input_id)
+        if answer is None or answer.done():
             return False
-        pending[1].set_result(response)
+        answer.set_result(response)
         return True
 
     def end(self, *, unfinished: str) -> None:
         """Nothing comes after this but the terminal frame. Calls still open are closed as failed, for this reason."""
         self._ended = True
-        for _, answer in self._inputs.values():
-            answer.cancel()  # something of the task may still wait for it, and would for ever
-        self._inputs.clear()
+        for input_id in list(self._inputs):
+            if (answer := self._close_input(input_id)) is not None:
+                answer.cancel()  # something of the task may still wait for it, and would for ever
         for frame in self._output.end():
             self._log.append(frame)
         for call_id, name in self._open_calls.items():
@@ -93,14 +96,28 @@ class TaskTurn:
         self._open_calls.clear()
 
     @property
-    def text(self) -> str:
-        """The text so far; of a long one the newest part."""
-        return self._text.read() if self._text is not None else ""
+    def text(self) -> bytes:
+        """The text so far, as UTF-8; of a long one the newest part."""
+        return b"" if self._text is None else self._text.newest
+
+    def forget_text(self) -> None:
+        """Give up the text so far."""
+        if self._text is not None:
+            self._text.clear()
 
     @property
-    def pending_inputs(self) -> list[PendingInput]:
-        """The questions that wait for an answer, oldest first."""
-        return [pending for pending, _ in self._inputs.values()]
+    def questions(self) -> list[bytes]:
+        """The frames of the questions that wait for an answer, oldest first."""
+        return [frame for frame, _ in self._inputs.values()]
+
+    def _close_input(self, input_id: str) -> asyncio.Future[JsonValue] | None:
+        frame, answer = self._inputs.pop(input_id, (b"", None))
+        self._count(-len(frame))
+        return answer
+
+    def _count(self, size: int) -> None:
+        if self._log.account is not None:
+            self._log.account.count(size)
 
     def _call(self, call: ToolCall) -> None:
         call_id = clean(call.tool_call_id or secrets.token_hex(8))
@@ -139,22 +156,28 @@ class TaskTurn:
 class RecentText:
     """The newest part of a long text, held for a client that has missed frames."""
 
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._chars = 0
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._data = bytearray()  # one buffer, where each of many small pieces would take 60 bytes beside its own
 
     def append(self, piece: str) -> None:
         """Add a piece."""
-        self._pieces.append(piece)
-        self._chars += len(piece)
-        if self._chars > 2 * OUTPUT_LIMIT:
-            self._pieces = [self.read()]
-            self._chars = len(self._pieces[0])
+        before = len(self._data)
+        self._data += piece.encode(errors="surrogatepass")
+        if len(self._data) > 2 * OUTPUT_LIMIT:
+            del self._data[:-OUTPUT_LIMIT]
+        self._account.count(len(self._data) - before)
 
-    def read(self) -> str:
-        """Return at most 256 KiB of it, cut before a character."""
-        text = clean("".join(self._pieces))
-        return text.encode()[-OUTPUT_LIMIT:].decode(errors="ignore")
+    @property
+    def newest(self) -> bytes:
+        """At most 256 KiB of it, as UTF-8; the first character may be cut."""
+        return bytes(self._data[-OUTPUT_LIMIT:])
+
+    def clear(self) -> None:
+        """Forget it so far."""
+        size = len(self._data)
+        self._data.clear()
+        self._account.count(-size)
 
 
 def _over() -> asyncio.CancelledError:
