@@ -55,6 +55,7 @@ def main() -> int:
         logs.configure(settings.log_level)
         settings = _fit_to_descriptors(settings)
         server = AgentServer(settings, load_agents(settings.agent))
+        logs.hold()
         loop_factory = _uvloop() if settings.uvloop else None
     except (SettingsError, AgentNotLoadable) as exc:
         print(f"{program()}: {exc}", file=sys.stderr)
@@ -115,7 +116,7 @@ async def _leave_behind() -> None:
         thread.join(RESISTANCE)
     if tasks or _threads():
         logger.warning("%d tasks and %d threads of agents still run: ending without them", len(tasks), len(_threads()))
-        logging.shutdown()
+        logs.flush()
         sys.stdout.flush()
         os._exit(0)
 

@@ -80,6 +80,20 @@ async def test_three_logins_without_the_token_close_the_connection(token: str | 
         assert await peer.closed() == 4500
 
 
+@pytest.mark.parametrize(("token", "reason"), [(None, "A login needs a token."), ("sesame", "the right token.")])
+async def test_each_refused_login_is_one_line_of_the_log_with_address_and_reason_and_no_token(
+    token: str | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(auth_token="open sesame") as server, connected(server) as peer:
+        for _ in range(3):
+            await peer.send("login", **({} if token is None else {"token": token}))
+            await peer.expect("error")
+        await peer.closed()
+    lines = [record.getMessage() for record in caplog.records if record.name == "agentsocket.login"]
+    assert len(lines) == 3
+    assert all("127.0.0.1" in line and reason in line and "sesame" not in line for line in lines)
+
+
 async def test_the_token_may_come_in_the_authorization_header() -> None:
     headers = {"Authorization": "Bearer open sesame"}
     async with serving(auth_token="open sesame") as server, connected(server, additional_headers=headers) as peer:

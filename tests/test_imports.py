@@ -41,7 +41,7 @@ ORDER = {
     "session": ["encoding", "frame_log", "turn", "agent_task", "session", "manager"],
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
     "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys"],
-    "telemetry": ["logs", "watchdog"],
+    "telemetry": ["log_lines", "log_output", "logs", "watchdog"],
     "console": ["files"],
     "client": ["errors", "inbox", "printing", "person", "client", "command"],
 }
