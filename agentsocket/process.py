@@ -13,13 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from agentsocket.agent.loader import AgentNotLoadable, load_agents
 from agentsocket.agent.neighbours import make_way
 from agentsocket.banner import banner
+from agentsocket.env_file import read_env_file
 from agentsocket.server import AgentServer
-from agentsocket.settings import Settings, SettingsError, load_settings, program
+from agentsocket.settings import Settings, SettingsError, load_settings, oddities, program
 from agentsocket.telemetry import logs
 from agentsocket.telemetry.watchdog import Watchdog
 
@@ -49,15 +49,15 @@ def main() -> int:
         agent cannot be loaded.
     """
     make_way()
-    _read_env_file(Path.cwd() / ".env")
     try:
-        settings = load_settings(sys.argv[1:], os.environ)
-        logs.configure(settings.log_level)
+        settings = _read_settings()
         settings = _fit_to_descriptors(settings)
         server = AgentServer(settings, load_agents(settings.agent))
         logs.hold()
         loop_factory = _uvloop() if settings.uvloop else None
     except (SettingsError, AgentNotLoadable) as exc:
+        logger.debug("cannot start", exc_info=exc)
+        logs.flush()
         print(f"{program()}: {exc}", file=sys.stderr)
         return 2
     with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -135,11 +135,16 @@ def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def _read_env_file(path: Path) -> None:
-    if path.is_file():
-        from dotenv import load_dotenv  # noqa: PLC0415  # most starts have no such file, and are the quicker for it
-
-        load_dotenv(path)
+def _read_settings() -> Settings:
+    env_file = read_env_file(sys.argv[1:], os.environ)
+    settings = load_settings(sys.argv[1:], os.environ)
+    logs.configure(settings.log_level)
+    if env_file is not None:
+        # Before what it names is run: WS_AGENT may stand in it.
+        print(env_file, flush=True)
+    for oddity in oddities(os.environ):
+        logger.warning("%s", oddity)
+    return settings
 
 
 def _fit_to_descriptors(settings: Settings) -> Settings:

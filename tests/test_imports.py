@@ -12,7 +12,9 @@ DOORS = {"websocket_server", "websocket_client_example", "test", "protocol", "se
 # From the bottom to the top. A folder imports what stands to its right, and itself; a module that may more than its
 # folder has a line of its own.
 TABLE = """
-settings
+setting_types
+settings               setting_types
+env_file               settings
 protocol
 telemetry
 console
@@ -22,7 +24,7 @@ session                protocol agent telemetry settings
 connection             protocol agent session telemetry console settings
 server                 protocol agent session connection settings
 banner                 settings
-process                agent server banner telemetry settings
+process                agent server banner telemetry settings env_file
 __main__               process
 
 client                 protocol
