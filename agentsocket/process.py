@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NoReturn
 
 from agentsocket.agent.loader import AgentNotLoadable, load_agents
@@ -21,8 +20,9 @@ from agentsocket.banner import banner
 from agentsocket.containment import exits, forks
 from agentsocket.containment.leaving import CHANCE, Departure
 from agentsocket.containment.stopping import stop
+from agentsocket.env_file import read_env_file
 from agentsocket.server import AgentServer
-from agentsocket.settings import Settings, SettingsError, load_settings, program
+from agentsocket.settings import Settings, SettingsError, load_settings, oddities, program
 from agentsocket.telemetry import logs
 from agentsocket.telemetry.watchdog import Watchdog
 
@@ -59,14 +59,15 @@ def main() -> NoReturn:
 
 def _serve(departure: Departure) -> int:
     make_way()
-    _read_env_file(Path.cwd() / ".env")
     try:
-        settings = load_settings(sys.argv[1:], os.environ)
-        logs.configure(settings.log_level)
+        settings = _read_settings()
         settings = _fit_to_descriptors(settings)
         server = AgentServer(settings, load_agents(settings.agent))
+        logs.hold()
         loop = _uvloop() if settings.uvloop else asyncio.new_event_loop()
     except (SettingsError, AgentNotLoadable) as exc:
+        logger.debug("cannot start", exc_info=exc)
+        logs.flush()
         print(f"{program()}: {exc}", file=sys.stderr)
         return 2
     # Not for the server: for what agents and libraries do in it, to_thread() and looking up names.
@@ -134,6 +135,7 @@ async def _leave_behind(server: AgentServer) -> None:
     busy = server.manager.threads.busy
     if tasks or busy:
         logger.warning("%d tasks and %d threads of agents still run: ending without them", len(tasks), busy)
+    logs.flush()
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:
@@ -145,11 +147,16 @@ def _uvloop() -> asyncio.AbstractEventLoop:
         ) from exc
 
 
-def _read_env_file(path: Path) -> None:
-    if path.is_file():
-        from dotenv import load_dotenv  # noqa: PLC0415  # most starts have no such file, and are the quicker for it
-
-        load_dotenv(path)
+def _read_settings() -> Settings:
+    env_file = read_env_file(sys.argv[1:], os.environ)
+    settings = load_settings(sys.argv[1:], os.environ)
+    logs.configure(settings.log_level)
+    if env_file is not None:
+        # Before what it names is run: WS_AGENT may stand in it.
+        print(env_file, flush=True)
+    for oddity in oddities(os.environ):
+        logger.warning("%s", oddity)
+    return settings
 
 
 def _fit_to_descriptors(settings: Settings) -> Settings:

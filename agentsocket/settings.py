@@ -1,50 +1,44 @@
 """Settings: one frozen model, filled from the command line, then from ``WS_`` variables of the environment."""
 
 import argparse
+import re
 import sys
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, NoReturn
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentsocket.setting_types import (
+    Address,
+    Agents,
+    BufferSize,
+    Count,
+    CountOrNone,
+    FileOrNone,
+    Grace,
+    Hosts,
+    Networks,
+    Origins,
+    RateOrNone,
+    Seconds,
+    SecondsOrNone,
+    TextOrNone,
+)
 
 PREFIX = "WS_"
+
+ENV_FILE = "--env-file"
+
+NOT_SETTINGS = {"WS_ENV_FILE", "WS_URI"}
+"""Variables that look like settings: where settings are read from, and one of the client's."""
+
+KUBERNETES = re.compile(r"WS_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+"""What Kubernetes tells every container of a Service whose name is, or begins with, "ws"."""
 
 
 class SettingsError(Exception):
     """A setting has a wrong value; the message names the setting."""
-
-
-def _switched_off(value: Any) -> Any:
-    return None if str(value).strip().lower() in {"none", "0", "off", ""} else value
-
-
-def _items(value: Any) -> Any:
-    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
-
-
-def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
-    for item in value:
-        ip_network(item)
-    return value
-
-
-def _existing(value: Path) -> Path:
-    if not value.is_file():
-        raise ValueError("there is no such file")
-    return value
-
-
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
-SecondsOrNone = Annotated[Seconds | None, BeforeValidator(_switched_off)]
-CountOrNone = Annotated[Count | None, BeforeValidator(_switched_off)]
-TextOrNone = Annotated[str | None, BeforeValidator(lambda value: value or None)]
-Items = Annotated[tuple[str, ...], BeforeValidator(_items)]
-Agents = Annotated[Items, Field(min_length=1)]
-Networks = Annotated[Items, AfterValidator(_networks)]
-FileOrNone = Annotated[Annotated[Path, AfterValidator(_existing)] | None, BeforeValidator(lambda value: value or None)]
 
 
 class Settings(BaseModel):
@@ -52,7 +46,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  # open by design, and warned about
+    host: Address = Field("0.0.0.0", description="address to listen on")  # noqa: S104  # open by design, and warned about
     port: int = Field(8765, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     agent: Agents = Field(
         ("agentsocket.offline_agent:create_agent",),
@@ -60,80 +54,120 @@ class Settings(BaseModel):
         "several as name=module:attribute each, the first is the default",
     )
     auth_token: TextOrNone = Field(None, description="token that a login must carry")
-    tls_cert: FileOrNone = Field(None, description="TLS certificate chain, a PEM file")
-    tls_key: FileOrNone = Field(None, description="TLS private key, a PEM file")
+    tls_cert: FileOrNone = Field(None, description="path of the TLS certificate chain, a PEM file")
+    tls_key: FileOrNone = Field(None, description="path of the TLS private key, a PEM file")
     console: bool = Field(default=True, description="serve the browser console")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level to log")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged: debug, info, warning or error"
+    )
 
-    max_tasks: Count = Field(16, description="tasks that one session runs at once")
-    max_total_tasks: Count = Field(1000, description="tasks that all sessions run at once")
-    max_sessions: Count = Field(4000, description="sessions, those that wait for their client included")
+    max_tasks: Count = Field(16, description="number of tasks that one session runs at once")
+    max_total_tasks: Count = Field(1000, description="number of tasks that all sessions run at once")
+    max_sessions: Count = Field(4000, description="number of sessions, those that wait for their client included")
     max_sessions_per_address: CountOrNone = Field(
-        200, description="sessions opened from one address; loopback addresses are exempt"
+        200, description="number of sessions opened from one address; loopback addresses are exempt"
     )
-    max_connections: Count = Field(2000, description="connections")
+    max_connections: Count = Field(2000, description="number of connections that are open at once")
     max_connections_per_address: CountOrNone = Field(
-        100, description="connections from one address; loopback addresses are exempt"
+        100, description="number of connections from one address; loopback addresses are exempt"
     )
-    max_message_size: Count = Field(256 * 1024, description="bytes of one message from a client")
-    max_login_size: Count = Field(16 * 1024, description="bytes of one message before the login")
-    max_queue: Count = Field(4, description="messages of one connection that wait to be read")
-    max_errors: CountOrNone = Field(20, description="errors within a minute after which a connection is closed")
-    max_threads: Count = Field(64, description="threads for synchronous agents and tools")
-    rate_limit: SecondsOrNone = Field(100, description="messages a second from one connection")
-    rate_burst: Count = Field(200, description="messages that may come at once on top of that")
+    max_message_size: Count = Field(256 * 1024, description="bytes that one message from a client may have")
+    max_login_size: Count = Field(16 * 1024, description="bytes that one message may have before the login")
+    max_tool_output: CountOrNone = Field(
+        1_000_000, description="bytes that the result of a tool may have; a larger one is cut, and says so"
+    )
+    max_queue: Count = Field(4, description="number of messages of one connection that wait to be read")
+    max_errors: CountOrNone = Field(20, description="number of errors within a minute that close a connection")
+    max_threads: Count = Field(64, description="number of threads for synchronous agents and tools")
+    rate_limit: RateOrNone = Field(100, description="number of messages a second that one connection may send")
+    rate_burst: Count = Field(200, description="number of messages that may come at once on top of that")
     uvloop: bool = Field(default=False, description="run on uvloop, which has to be installed")
-    compression: bool = Field(default=False, description="permessage-deflate, some 50 kB of memory a connection")
-    send_buffer: Count = Field(64 * 1024, description="kernel's send buffer of one connection")
-
-    handshake_timeout: Seconds = Field(5, description="for a connection to become a WebSocket")
-    login_timeout: Seconds = Field(10, description="for a connection to log in")
-    ping_interval: SecondsOrNone = Field(15, description="between keepalive pings")
-    ping_timeout: Seconds = Field(8, description="for a client to answer a ping")
-    write_deadline: Seconds = Field(10, description="for a client that reads nothing")
-    close_timeout: Seconds = Field(2, description="for a closing connection to close")
-    cancel_timeout: Seconds = Field(10, description="for an agent to stop when it is cancelled")
-    agent_creation_timeout: Seconds = Field(30, description="for the agent of a new session to be created")
-    agent_timeout: SecondsOrNone = Field(None, description="for one task to run")
-    shutdown_grace: float = Field(
-        10, ge=0, allow_inf_nan=False, description="for running tasks to end when the server is stopped"
+    compression: bool = Field(
+        default=False, description="offer permessage-deflate, which takes some 50 kB of memory a connection"
     )
-    block_warning: SecondsOrNone = Field(1, description="of a blocked event loop until the log says where it stands")
+    send_buffer: BufferSize = Field(64 * 1024, description="bytes of the kernel's send buffer of one connection")
 
-    resume_window: Seconds = Field(120, description="that a resumable session waits for its client")
-    resume_log_size: Count = Field(1024 * 1024, description="bytes of frames kept for a client that comes back")
-    resume_log_frames: Count = Field(4096, description="frames kept for a client that comes back")
-    resume_memory: Count = Field(256 * 1024 * 1024, description="bytes that all sessions keep for such clients")
+    handshake_timeout: Seconds = Field(5, description="seconds that a connection has to become a WebSocket")
+    login_timeout: Seconds = Field(10, description="seconds that a connection has to log in")
+    ping_interval: SecondsOrNone = Field(15, description="seconds between two keepalive pings to a client")
+    ping_timeout: Seconds = Field(8, description="seconds that a client has to answer a ping")
+    write_deadline: Seconds = Field(10, description="seconds after which a client that reads nothing is cut off")
+    close_timeout: Seconds = Field(2, description="seconds that a closing connection has to close")
+    cancel_timeout: Seconds = Field(10, description="seconds that an agent has to stop when it is cancelled")
+    agent_creation_timeout: Seconds = Field(
+        30, description="seconds that the agent of a new session may take to be made"
+    )
+    agent_timeout: SecondsOrNone = Field(None, description="seconds that one task may run")
+    shutdown_grace: Grace = Field(10, description="seconds that running tasks have to end when the server is stopped")
+    block_warning: SecondsOrNone = Field(
+        1, description="seconds that the event loop may stand still before the log says where it stands"
+    )
 
-    allowed_origins: Items = Field((), description="web origins allowed beside the server's own, separated by commas")
-    allowed_hosts: Items = Field(
-        (), description="host names that browsers may use for this server, separated by commas"
+    resume_window: Seconds = Field(120, description="seconds that a resumable session waits for its client")
+    resume_log_size: Count = Field(
+        1024 * 1024, description="bytes of frames that a session keeps for a client that comes back"
+    )
+    resume_log_frames: Count = Field(4096, description="number of frames that it keeps for such a client")
+    resume_memory: Count = Field(
+        256 * 1024 * 1024, description="bytes that all sessions together keep for clients that come back"
+    )
+
+    allowed_origins: Origins = Field(
+        (),
+        description="web origins that may connect beside the server's own, such as https://app.example; commas between",
+    )
+    allowed_hosts: Hosts = Field(
+        (), description="host names that browsers may use for this server, without a port; commas between"
     )
     trusted_proxies: Networks = Field(
-        (), description="addresses whose X-Forwarded-For is believed, separated by commas"
+        (), description="addresses or networks whose X-Forwarded-For is believed; commas between"
     )
 
 
 def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Read settings from the command line, and what it does not name from the environment.
+    """Read settings from the command line, and what it does not name from the environment. What is empty is not set.
 
     Raises:
-        SettingsError: if a value is wrong. ``--help`` and an unknown flag end the process, as argparse does.
+        SettingsError: if a flag is unknown or a value is wrong. ``--help`` ends the process, as argparse does.
     """
-    flags = vars(_parser().parse_args(arguments))
-    given = {name: environment[_variable(name)] for name in Settings.model_fields if _variable(name) in environment}
+    flags = {name: value for name, value in _read_flags(arguments).items() if value not in ("", [])}
+    values = {name: environment.get(_variable(name), "") for name in Settings.model_fields}
+    given = {name: value.strip() for name, value in values.items() if not is_unset(_variable(name), value)}
     given |= flags
+    for name, value in given.items():
+        if not _is_text(value):
+            raise SettingsError(f"{_source(name, flags)}: it is not UTF-8")
     try:
         settings = Settings.model_validate(given)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
         name = str(error["loc"][0])
         # The value itself may be a secret.
-        source = _flag(name) if name in flags else _variable(name)
-        raise SettingsError(f"{source}: {error['msg'].lower().removeprefix('value error, ')}") from None
+        own, _, text = error["msg"].partition("Value error, ")
+        raise SettingsError(f"{_source(name, flags)}: {text or own.lower()}") from None
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("--tls-cert and --tls-key go together")
     return settings
+
+
+def is_unset(variable: str, value: str) -> bool:
+    """Whether a ``WS_`` variable says nothing: it is empty, or Kubernetes means a Service named "ws" by it."""
+    return not value.strip() or (variable.endswith("_PORT") and re.match("(tcp|udp|sctp)://", value) is not None)
+
+
+def oddities(environment: Mapping[str, str]) -> Iterable[str]:
+    """Give a sentence for each ``WS_`` variable that sets nothing, although it looks as if it were meant to."""
+    known = {_variable(name) for name in Settings.model_fields}
+    for name, value in environment.items():
+        if name in known:
+            if value.strip() and is_unset(name, value):
+                yield f"{name} is ignored: it is what Kubernetes says of a Service, and not a port"
+        elif _is_meant_for_us(name) and not is_unset(name, value):
+            yield f"{name} is no setting of this server{_nearest(name, known)}"
+
+
+def _is_meant_for_us(name: str) -> bool:
+    return name.startswith(PREFIX) and name not in NOT_SETTINGS and not KUBERNETES.fullmatch(name)
 
 
 def program() -> str:
@@ -142,14 +176,53 @@ def program() -> str:
     return "python -m agentsocket" if name == "__main__.py" else name
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, and not how everything else is used."""
+        raise SettingsError(message)
+
+
+def _read_flags(arguments: Sequence[str]) -> dict[str, Any]:
+    parser = _parser()
+    known, unknown = parser.parse_known_args(arguments)
+    flag = next((argument.partition("=")[0] for argument in unknown if argument.startswith("-")), None)
+    if flag:  # a value may be a secret
+        raise SettingsError(f"unrecognized arguments: {flag}{_nearest(flag, parser._option_string_actions)}")  # noqa: SLF001  # the public way to them is --help
+    if unknown:
+        raise SettingsError("unrecognized arguments: a value without its flag, which would be such as --port 8765")
+    flags = {name: value.strip() if isinstance(value, str) else value for name, value in vars(known).items()}
+    if "agent" in flags:
+        flags["agent"] = [agent for agent in flags["agent"] if agent.strip()]
+    return {name: value for name, value in flags.items() if name in Settings.model_fields}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  # seldom needed
+
+    found = get_close_matches(name, known, 1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _is_text(value: Any) -> bool:
+    """Whether this came as UTF-8; what did not stands in Python as surrogates."""
+    return not re.search("[\ud800-\udfff]", str(",".join(value) if isinstance(value, list) else value))
+
+
+def _source(name: str, flags: Mapping[str, Any]) -> str:
+    return _flag(name) if name in flags else _variable(name)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program(),
         description="Serve an AI agent over WebSocket.",
-        epilog="A flag comes before its environment variable, which comes before its line in the file .env.",
+        epilog="A flag comes before its environment variable, which comes before its line in the file .env. "
+        "What is empty is not set; where a limit may be off, none switches it off.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
+    text = f"file of settings to read instead of .env in the current folder, or none ({PREFIX}ENV_FILE)"
+    parser.add_argument(ENV_FILE, help=text, metavar="PATH")
     for name, field in Settings.model_fields.items():
         default = ",".join(field.default) or "none" if isinstance(field.default, tuple) else field.default
         shown = "none" if default is None else default
@@ -159,8 +232,15 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "agent":
             parser.add_argument(_flag(name), help=text, metavar="AGENT", action="append")
         else:
-            parser.add_argument(_flag(name), help=text, metavar=name.rpartition("_")[2].upper())
+            parser.add_argument(_flag(name), help=text, metavar=_metavar(name, str(field.description)))
     return parser
+
+
+def _metavar(name: str, description: str) -> str:
+    unit = description.partition(" ")[0]
+    return {"seconds": "SECONDS", "bytes": "BYTES", "number": "NUMBER", "path": "PATH"}.get(
+        unit, name.rpartition("_")[2].upper()
+    )
 
 
 def _flag(name: str) -> str:

@@ -1,10 +1,12 @@
 """Every error code, where it applies; what is wrong with a frame changes nothing else."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
-from agentsocket.agent.contract import Agent, AgentError, Turn
+from agentsocket.agent.contract import Agent, AgentError, AgentFactory, Turn
 from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.events import ToolCall
 from tests.support import Scripted, connected, logged_in, serving
@@ -78,6 +80,20 @@ async def test_three_logins_without_the_token_close_the_connection(token: str | 
             await peer.send("login", **({} if token is None else {"token": token}))
             assert (await peer.expect("error"))["code"] == "authentication_failed"
         assert await peer.closed() == 4500
+
+
+@pytest.mark.parametrize(("token", "reason"), [(None, "A login needs a token."), ("sesame", "the right token.")])
+async def test_each_refused_login_is_one_line_of_the_log_with_address_and_reason_and_no_token(
+    token: str | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(auth_token="open sesame") as server, connected(server) as peer:
+        for _ in range(3):
+            await peer.send("login", **({} if token is None else {"token": token}))
+            await peer.expect("error")
+        await peer.closed()
+    lines = [record.getMessage() for record in caplog.records if record.name == "agentsocket.login"]
+    assert len(lines) == 3
+    assert all("127.0.0.1" in line and reason in line and "sesame" not in line for line in lines)
 
 
 async def test_the_token_may_come_in_the_authorization_header() -> None:
@@ -222,6 +238,103 @@ async def test_an_agent_may_say_itself_why_it_fails(caplog: pytest.LogCaptureFix
         assert error == {**error, "message": told, "code": "agent_failed", "task_id": task_id}
         assert f"error_id={error['error_id']}" in caplog.text
         assert "secret shop" in caplog.text
+
+
+async def in_a_task_group() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(raises())
+        group.create_task(asyncio.sleep(3600))
+
+
+async def in_nested_groups() -> None:
+    inner = ExceptionGroup("inner", [KeyError("secret"), AgentError("No spade.")])
+    raise BaseExceptionGroup("outer", [ValueError("secret"), inner, AgentError("Too late.")])
+
+
+async def as_a_cause() -> None:
+    try:
+        await raises()
+    except AgentError as exc:
+        raise ExceptionGroup("secret", [RuntimeError("secret")]) from exc
+
+
+async def while_it_was_handled() -> None:
+    try:
+        await in_a_task_group()
+    finally:
+        raise RuntimeError("secret")
+
+
+async def as_the_cause_within_a_group() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(as_a_cause())
+
+
+async def raises() -> None:
+    raise AgentError("No spade.")
+
+
+REASONS = [raises, in_a_task_group, in_nested_groups, as_a_cause, while_it_was_handled, as_the_cause_within_a_group]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("where", ["run", "factory", "synchronous factory"])
+async def test_an_agents_own_word_is_found_wherever_it_is_the_reason(
+    reason: Callable[[], Coroutine[Any, Any, None]], where: str
+) -> None:
+    async def fail(_: str, __: Turn) -> str:
+        await reason()
+        return "not reached"
+
+    async def factory() -> Agent:
+        await reason()
+        return Scripted()
+
+    def synchronous() -> Agent:
+        asyncio.run(reason())
+        return Scripted()
+
+    factories: dict[str, AgentFactory] = {
+        "run": lambda: Scripted(fail=fail),
+        "factory": factory,
+        "synchronous factory": lambda: asyncio.to_thread(synchronous),
+    }
+    async with serving(factories[where]) as server, connected(server) as peer:
+        await peer.send("login")
+        if where == "run":
+            await peer.expect("login_response")
+            await peer.request("fail")
+        error = await peer.expect("error")
+        assert error["message"] == "No spade."
+        assert error["code"] == ("agent_failed" if where == "run" else "agent_unavailable")
+
+
+async def mended() -> None:
+    try:
+        await raises()
+    except AgentError:
+        raise RuntimeError("secret") from None
+
+
+async def wordless() -> None:
+    class WordlessError(AgentError):
+        def __str__(self) -> str:
+            raise ValueError("secret")
+
+    raise WordlessError
+
+
+@pytest.mark.parametrize("reason", [mended, wordless])
+async def test_where_an_agents_own_word_is_not_the_reason_or_fails_the_client_gets_the_general_one(
+    reason: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    async def fail(_: str, __: Turn) -> str:
+        await reason()
+        return "not reached"
+
+    async with serving(lambda: Scripted(fail=fail)) as server, logged_in(server) as peer:
+        await peer.request("fail")
+        assert (await peer.expect("error"))["message"] == "The agent failed. The server's log has the details."
 
 
 async def test_an_agent_that_calls_exit_ends_its_task_and_not_the_server() -> None:

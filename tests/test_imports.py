@@ -12,7 +12,9 @@ DOORS = {"websocket_server", "websocket_client_example", "test", "protocol", "se
 # From the bottom to the top. A folder imports what stands to its right, and itself; a module that may more than its
 # folder has a line of its own.
 TABLE = """
-settings
+setting_types
+settings               setting_types
+env_file               settings
 protocol
 telemetry
 console
@@ -23,7 +25,7 @@ session                protocol agent containment telemetry settings
 connection             protocol identity agent session telemetry console settings
 server                 protocol agent session connection settings
 banner                 settings
-process                agent containment server banner telemetry settings
+process                agent containment server banner telemetry settings env_file
 __main__               process
 
 client                 protocol
@@ -56,7 +58,7 @@ ORDER = {
     ],
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
     "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "reception"],
-    "telemetry": ["logs", "watchdog"],
+    "telemetry": ["log_lines", "log_output", "logs", "watchdog"],
     "console": ["files"],
     "client": ["errors", "inbox", "printing", "person", "client", "command"],
 }

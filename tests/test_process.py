@@ -134,6 +134,29 @@ async def test_settings_and_keys_come_from_the_file_env(folder: Path) -> None:
     assert (code, log) == (0, "")
 
 
+async def test_which_file_env_was_read_and_what_it_set_is_said_before_its_agent_is_run(folder: Path) -> None:
+    (folder / ".env").write_text("WS_AGENT=says_so:agent\nWS_PORT=0\nWS_HOST=127.0.0.1\nSOME_KEY=secret\n")
+    (folder / "says_so.py").write_text("print('imported', flush=True)\nasync def agent(message):\n    return message\n")
+    async with started(folder, WS_HOST="127.0.0.2", WS_MAX_TASK="5", WS_LOG_LEVEL="warning") as process:
+        _, banner = await told_port(process)
+        process.terminate()
+        code, _, log = await ended(process)
+    first, second = banner.splitlines()[:2]
+    assert (first, second) == (f"{folder / '.env'} sets WS_AGENT, WS_PORT, SOME_KEY", "imported")
+    assert "did you mean WS_MAX_TASKS?" in log
+    assert (code, "secret" in banner + log) == (0, False)
+
+
+async def test_the_file_env_is_left_alone_where_that_is_wanted(folder: Path) -> None:
+    (folder / ".env").write_text("WS_AGENT=no_such_module:agent\n")
+    arguments = ("--env-file", "none", "--port", "0", "--agent", "process_agents:echo")
+    async with started(folder, *arguments) as process:
+        _, banner = await told_port(process)
+        process.terminate()
+        code, _, _ = await ended(process)
+    assert (code, ".env" in banner) == (0, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -141,6 +164,9 @@ async def test_settings_and_keys_come_from_the_file_env(folder: Path) -> None:
         (["--agent", "no_such_module:agent"], "websocket_server.py: cannot load agent 'no_such_module:agent'"),
         (["--agent", "process_agents:missing"], "has no attribute 'missing'"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--send-buffer", "99999999999"], "--send-buffer: "),
+        (["--auth-token", "s\udce9same"], "--auth-token: it is not UTF-8"),
+        (["--env-file", "process_agents.py/env"], "process_agents.py/env: cannot be read: Not a directory"),
     ],
 )
 async def test_a_wrong_setting_stops_the_start_with_one_clear_line(
@@ -149,8 +175,8 @@ async def test_a_wrong_setting_stops_the_start_with_one_clear_line(
     async with started(folder, *arguments) as process:
         code, _, log = await ended(process)
     assert code == 2
-    assert told in log.splitlines()[-1]
-    assert "Traceback" not in log
+    assert told in log
+    assert log.count("\n") == 1
 
 
 async def test_uvloop_runs_the_server_where_it_is_asked_for(folder: Path) -> None:

@@ -28,7 +28,9 @@ class Turn(Protocol):
 class AgentError(Exception):
     """An agent's own word on why it fails: a sentence for the person who asked, which the client gets as it is.
 
-    Of any other exception the client learns only that there was one. The log has both, with what they were raised from.
+    It is found wherever it is the reason: within exception groups, as a cause, or as what another exception followed on
+    (not ``from None``). Of several, the client gets the first. Of any other exception it learns only that there was
+    one. The log has all of them.
     """
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Awaitable
 from typing import assert_never, cast
 
@@ -27,6 +28,8 @@ from agentsocket.protocol.frames import (
 from agentsocket.session.instance import Instance
 from agentsocket.session.manager import SessionManager
 from agentsocket.session.session import Session
+
+logger = logging.getLogger("agentsocket.login")
 
 MAX_FAILED_LOGINS = 3
 
@@ -92,7 +95,7 @@ class ConnectionHandler:
         if not allowed:
             raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", request_id=request_id)
         if isinstance(frame, Login):
-            return self._login(frame)
+            return self._try_login(frame)
         if self._session is None:
             raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "Log in first.", request_id=request_id)
         return self._dispatch(frame, self._session)
@@ -119,6 +122,13 @@ class ConnectionHandler:
                 assert_never(frame)
         return None
 
+    def _try_login(self, login: Login) -> asyncio.Task[None] | None:
+        try:
+            return self._login(login)
+        except ProtocolError as exc:
+            self._log_failed(exc)
+            raise
+
     def _login(self, login: Login) -> asyncio.Task[None] | None:
         if self._session is not None:
             raise ProtocolError(ErrorCode.ALREADY_LOGGED_IN, "This connection is logged in; log out first.")
@@ -139,6 +149,7 @@ class ConnectionHandler:
             self._enter(login, *self._manager.open(login, instance, self._connection.share))
         except ProtocolError as exc:
             self._expect_login()
+            self._log_failed(exc)
             self._refuse(ErrorFrame.of(exc))
 
     async def _while_connected(self, agent: Awaitable[Instance]) -> Instance:
@@ -153,6 +164,11 @@ class ConnectionHandler:
             return await agent
         finally:
             self._connection.lost.remove_done_callback(give_up)
+
+    def _log_failed(self, error: ProtocolError) -> None:
+        """Tell the operator, once for each login that is refused: by whom it was tried, and why not."""
+        level = logging.WARNING if error.code is ErrorCode.AUTHENTICATION_FAILED else logging.INFO
+        logger.log(level, "login from %s refused: %s, %s", self._connection.address, error.code, error)
 
     def _enter(self, login: Login, session: Session, response: LoginResponse) -> None:
         self._connection.keep_alive()
@@ -183,7 +199,8 @@ class ConnectionHandler:
         if hmac.compare_digest(token.encode(), given):
             return
         self._failed_logins += 1
-        raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "A login needs the right token.")
+        text = "A login needs the right token." if given else "A login needs a token."
+        raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text)
 
     def _bearer(self) -> bytes:
         """Return the token of the handshake's ``Authorization`` header, as the bytes that came."""

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar, TypeVarTuple
+from typing import Any, NoReturn, TypeVar, TypeVarTuple, cast
 
 logger = logging.getLogger("agentsocket.containment")
 
@@ -129,8 +129,7 @@ def uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
             guest = GUEST.get() if context is None else context.get(GUEST)
             if guest is None:
                 return callback
-            guarded: Callable[[*Ts], object] = functools.partial(_guard, self, guest, callback)
-            return guarded
+            return cast("Callable[[*Ts], object]", functools.partial(_guard, self, guest, callback))
 
     return ContainedLoop
 

@@ -2,6 +2,7 @@
 
 import _thread
 import atexit
+import contextlib
 import logging
 import os
 import signal
@@ -53,8 +54,9 @@ class Departure:
         waiting.join(max(TICK, self._deadline - time.monotonic() - LAST_CHANCE))
         atexit._run_exitfuncs()  # noqa: SLF001  # likewise
         _end_children()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # an agent may have closed it, or put anything in its place
+                stream.flush()
         os._exit(code)
 
     def _cut_off(self) -> None:

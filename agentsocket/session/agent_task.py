@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Literal
 
 from agentsocket.agent.contract import AgentError
@@ -21,7 +21,6 @@ from agentsocket.session.turn import TaskTurn
 from agentsocket.telemetry.logs import IDS
 
 logger = logging.getLogger("agentsocket.task")
-
 
 
 class AgentTask:
@@ -151,7 +150,30 @@ class AgentTask:
 
 def told(failure: BaseException | None, *, otherwise: str) -> str:
     """Return what a client is told of a failure: what the agent wants it to know, if anything."""
-    return clean(str(failure)) or otherwise if isinstance(failure, AgentError) else otherwise
+    return next(filter(None, map(_sentence, _reasons(failure))), otherwise)
+
+
+def _reasons(failure: BaseException | None) -> Iterator[BaseException]:
+    """Give a failure and each that it came of, nearest first: what a group holds, its cause, what it followed on."""
+    waiting, seen = [failure], set()
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [None if each.__suppress_context__ else each.__context__, each.__cause__]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += reversed(each.exceptions)
+
+
+def _sentence(failure: BaseException) -> str:
+    if not isinstance(failure, AgentError):
+        return ""
+    try:
+        return clean(str(failure))
+    except Exception:  # noqa: BLE001  # an agent's own kind of it may have any text, or none
+        return ""
 
 
 async def all_over(tasks: Collection[AgentTask], seconds: float | None = None) -> None:
