@@ -12,7 +12,7 @@ import pytest
 
 from agentsocket.agent.contract import Turn
 from agentsocket.client.client import SnapshotOutput, WebSocketClient, full_jitter
-from agentsocket.client.errors import ConnectionLost, ServerError, TaskCancelled
+from agentsocket.client.errors import ConnectionLost, MessageTooLong, NoAnswer, ServerError, TaskCancelled
 from agentsocket.client.printing import one_line
 from agentsocket.protocol import frames
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
@@ -325,8 +325,8 @@ async def test_a_resumable_session_goes_on_across_a_cut_line_as_if_nothing_had_h
     async def count(_: str, turn: Turn) -> str:
         for number in range(50):
             if number in {10, 30}:
-                assert client._socket is not None
-                client._socket.transport.abort()
+                assert client._reader.socket is not None
+                client._reader.socket.transport.abort()
             await turn.emit(AgentOutput(output=f"{number} "))
         return "done"
 
@@ -343,8 +343,8 @@ async def test_a_gap_yields_the_real_servers_snapshot_in_one_piece() -> None:
     async def count(_: str, turn: Turn) -> str:
         await turn.emit(AgentOutput(output="first "))
         await agent.gate.wait()
-        assert client._socket is not None
-        client._socket.transport.abort()
+        assert client._reader.socket is not None
+        client._reader.socket.transport.abort()
         await asyncio.sleep(0)
         for number in range(50):
             await turn.emit(AgentOutput(output=f"{number} "))
@@ -533,7 +533,7 @@ async def test_a_resume_is_asked_for_with_the_last_number_and_what_comes_twice_c
         await eventually(lambda: len(shown) == 2)
         wire.drop()
         wire, login = await line.resumed(last_seq=3)
-        assert login == {"session_id": "s", "resume_token": "secret", "last_seq": 2}
+        assert login == {"session_id": "s", "resume_token": "secret", "last_seq": 2, "features": ["heartbeat"]}
         await wire.send("agent_output", task_id="t1", output="one ", seq=2)
         await wire.send("agent_output", task_id="t1", output="two ", seq=3)
         await wire.send("agent_response", task_id="t1", response="one two", seq=4)
@@ -601,7 +601,7 @@ async def test_an_answer_that_may_be_lost_is_sent_again_and_the_question_not_put
         assert (await wire.expect("input_response"))["input_id"] == "i1"
         kinds = [type(await events[0]).__name__, type(await anext(stream)).__name__, type(await anext(stream)).__name__]
         assert kinds == ["InputRequiredFrame", "SnapshotOutput", "InputRequiredFrame"]
-        assert not client._questions
+        assert not client._exchange.questions
         assert asked == ["Sure?"]
         await stream.aclose()
         await client.close()

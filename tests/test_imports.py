@@ -41,7 +41,7 @@ ORDER = {
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
     "telemetry": ["logs", "watchdog"],
     "console": ["files"],
-    "client": ["errors", "inbox", "printing", "person", "client", "command"],
+    "client": ["errors", "inbox", "printing", "address", "link", "exchange", "reader", "person", "client", "command"],
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -118,7 +118,7 @@ def test_the_vocabulary_knows_no_asyncio_and_no_logging() -> None:
 
 def test_only_the_client_uses_the_asyncio_layer_of_the_library() -> None:
     users = {dotted(path) for path in MODULES if any(name.startswith("websockets.asyncio") for name in imported(path))}
-    assert users == {"client.client"}
+    assert users == {"client.link"}
 
 
 def test_an_adapter_knows_events_and_nothing_else_of_the_wire() -> None:
