@@ -41,7 +41,10 @@ ORDER = {
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
     "telemetry": ["logs", "watchdog"],
     "console": ["files"],
-    "client": ["errors", "inbox", "printing", "address", "link", "exchange", "reader", "person", "client", "command"],
+    "client": [
+        *("errors", "inbox", "printing", "address", "link", "exchange", "reader", "client"),
+        *("person", "showing", "whereabouts", "command"),
+    ],
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
