@@ -12,7 +12,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.filters import is_searching
 from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.history import InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from agentsocket.terminal.history import History
 
@@ -26,7 +26,7 @@ class PromptToolkitKeyboard:
         self._prompting: asyncio.Task[None] | None = None
         keys = KeyBindings()
         # The terminal sends no signal while prompt_toolkit reads. A search is its own affair, which Ctrl-C ends.
-        keys.add("c-c", filter=~is_searching)(lambda _: signal.raise_signal(signal.SIGINT))
+        keys.add("c-c", filter=~is_searching)(self._interrupt)
         self._session: PromptSession[str] = PromptSession(
             lambda: ANSI(f"{self._above}{self._prompt}"),
             history=InMemoryHistory(history.lines),
@@ -50,6 +50,13 @@ class PromptToolkitKeyboard:
         with contextlib.suppress(EOFError):
             await self._session.prompt_async(handle_sigint=False)
         self._lines.put_nowait(None)
+
+    def _interrupt(self, _: KeyPressEvent) -> None:
+        # What was typed goes at once: a signal comes too late for the keys that were read together with this one.
+        if self._buffer.text:
+            self.clear()
+        else:
+            signal.raise_signal(signal.SIGINT)
 
     def _accept(self, buffer: Buffer) -> bool:
         self._lines.put_nowait(buffer.text)
