@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
 from agentsocket.client.client import WebSocketClient
+from agentsocket.protocol.frames import InputRequiredFrame
 from tests.support import PATIENCE
 
 
@@ -62,9 +63,11 @@ class Line:
         assert await login == "s"
         return wire
 
-    async def resumable(self, **options: Any) -> tuple[WebSocketClient, Wire]:
-        client = self.client(resumable=True, **options)
-        return client, await self.log_in(client, resumable=True, resume_token="secret", last_seq=0)
+    async def resumable(
+        self, on_input: Callable[[InputRequiredFrame], Any] | None = None, **terms: Any
+    ) -> tuple[WebSocketClient, Wire]:
+        client = self.client(resumable=True, on_input=on_input)
+        return client, await self.log_in(client, resumable=True, resume_token="secret", last_seq=0, **terms)
 
     async def resumed(self, *, lossless: bool = True, last_seq: int = 0, tasks: Any = ()) -> tuple[Wire, Any]:
         """Take the client's next connection and resume; return what it logged in with, too."""

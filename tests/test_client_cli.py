@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -15,7 +16,10 @@ from typing import Any
 import pytest
 
 from agentsocket.agent.contract import Turn
+from agentsocket.client.whereabouts import described
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.server import AgentServer
+from agentsocket.settings import Settings
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, serving
 
@@ -24,7 +28,11 @@ COMMAND = str(Path(__file__).parent.parent / "websocket_client_example.py")
 
 @contextlib.asynccontextmanager
 async def command(
-    *arguments: str, stdin: int = PIPE, environment: dict[str, str] | None = None
+    *arguments: str,
+    stdin: int = PIPE,
+    stdout: int = PIPE,
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> AsyncIterator[Process]:
     """Run the command; it does not outlive the test."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
@@ -33,8 +41,9 @@ async def command(
         COMMAND,
         *arguments,
         stdin=stdin,
-        stdout=PIPE,
+        stdout=stdout,
         stderr=PIPE,
+        cwd=folder,
         env={**inherited, **(environment or {})},
     )
     try:
@@ -46,11 +55,28 @@ async def command(
         await process.communicate()
 
 
-async def outcome(*arguments: str, typed: str = "", **environment: str) -> tuple[int | None, str, str]:
+async def outcome(
+    *arguments: str, typed: str = "", folder: Path | None = None, **environment: str
+) -> tuple[int | None, str, str]:
     """Run the command to its end; return its exit code and what it printed."""
-    async with command(*arguments, environment=environment) as process:
+    async with command(*arguments, environment=environment, folder=folder) as process:
         out, err = await process.communicate(typed.encode())
-        return process.returncode, out.decode(), err.decode()
+        return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+@contextlib.asynccontextmanager
+async def screen() -> AsyncIterator[tuple[int, asyncio.StreamReader]]:
+    """Have a terminal for what a command prints: what the command gets, and what a person reads."""
+    seen, shown = pty.openpty()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(seen, "rb", 0)
+    )
+    try:
+        yield shown, reader
+    finally:
+        transport.close()
+        os.close(shown)
 
 
 @contextlib.asynccontextmanager
@@ -102,6 +128,83 @@ async def test_uri_and_token_come_from_the_environment_too() -> None:
         assert await outcome("hi", "--uri", uri, "--token", "secret", WS_URI="ws://127.0.0.1:1") == (0, "hi\n", "")
 
 
+async def test_a_person_sees_the_text_as_it_comes_and_not_twice() -> None:
+    agent = Scripted()
+
+    async def talk(_: str, turn: Turn) -> str:
+        for piece in ("one ", "\x1b[3", "2mtwo "):
+            await turn.emit(AgentOutput(output=piece))
+        await agent.run("park", turn)
+        await turn.emit(AgentOutput(output="three"))
+        return "one \x1b[32mtwo three"
+
+    agent.scripts["talk"] = talk
+    async with (
+        agent_at(agent) as uri,
+        screen() as (terminal, seen),
+        command("talk", "--uri", uri, stdout=terminal) as process,
+    ):
+        assert await seen.readuntil(b"two ") == b"one two "
+        agent.gate.set()
+        assert await seen.readline() == b"three\r\n"
+        assert await process.wait() == 0
+
+
+async def test_a_person_sees_an_answer_that_was_not_streamed_below_what_was() -> None:
+    async with (
+        agent_at(Scripted(tool=tool)) as uri,
+        screen() as (terminal, seen),
+        command("tool", "--uri", uri, stdout=terminal) as process,
+    ):
+        assert await seen.readline() == b"Let me look.\r\n"
+        assert await seen.readline() == b"It is noon.\r\n"
+        assert await process.wait() == 0
+
+
+async def test_a_pipe_gets_exactly_the_answer_and_gets_it_once() -> None:
+    async def talk(_: str, turn: Turn) -> str:
+        await turn.emit(AgentOutput(output="It is "))
+        await turn.emit(AgentOutput(output="noon."))
+        return "It is noon."
+
+    async with agent_at(Scripted(talk=talk)) as uri:
+        assert await outcome("talk", "--uri", uri) == (0, "It is noon.\n", "")
+
+
+async def test_a_failed_task_is_told_with_the_id_of_its_details() -> None:
+    async with agent_at(Scripted(fail=fail)) as uri:
+        code, out, err = await outcome("fail", "--uri", uri)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"error: .* \(agent_failed\), error id [0-9a-f]{8}\n", err)
+
+
+async def test_colours_and_progress_in_what_a_tool_says_are_no_commands_and_its_last_state() -> None:
+    async def build(_: str, turn: Turn) -> str:
+        await turn.emit(ToolCall(tool_name="make", tool_kwargs={}))
+        output = {"stdout": "\x1b[32m10%\r100%\x1b[0m", "title": "\x1b]0;mine\x07x"}
+        await turn.emit(ToolResult(tool_name="make", tool_output=output))
+        return "\x1b[1mdone\x1b[0m"
+
+    async with agent_at(Scripted(build=build)) as uri:
+        assert await outcome("build", "--uri", uri) == (
+            0,
+            "done\n",
+            '-> make {}\n<- make {"stdout": "100%", "title": "x"}\n',
+        )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252:strict"])
+@pytest.mark.parametrize("options", [["say höher → 宽"], []], ids=["one", "conversation"])
+async def test_what_standard_output_has_no_characters_for_is_replaced(encoding: str, options: list[str]) -> None:
+    async with agent_at(Scripted()) as uri:
+        code, out, err = await outcome(
+            *options, "--uri", uri, typed="say höher → 宽\n", PYTHONIOENCODING=encoding, PYTHONUTF8="0"
+        )
+    assert code == 0
+    assert out.endswith("her ? ?\n")
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("message", ["fail", "tool"])
 async def test_an_error_is_one_line_on_stderr_and_exit_code_1(message: str) -> None:
     async with agent_at(Scripted(fail=fail), auth_token="secret") as uri:
@@ -109,6 +212,86 @@ async def test_an_error_is_one_line_on_stderr_and_exit_code_1(message: str) -> N
     assert (code, out) == (1, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+async def test_a_refused_token_is_told_with_the_flag_that_names_another() -> None:
+    async with agent_at(Scripted(), auth_token="secret") as uri:
+        for options in (["hi"], []):
+            code, _, err = await outcome(*options, "--uri", uri, "--token", "wr0ng")
+            assert code == 1
+            assert "(authentication_failed); --token or WS_AUTH_TOKEN" in err
+            assert "wr0ng" not in err
+
+
+# ---- Which server, and which agent -----------------------------------------------------------------------------------
+
+
+async def test_the_agent_is_chosen_by_its_name_and_for_a_wrong_one_those_that_there_are_are_told() -> None:
+    async def greet(_: str, _turn: Turn) -> str:
+        return "at the desk"
+
+    agents = {"shop": Scripted, "desk": lambda: Scripted(hello=greet)}
+    async with AgentServer(Settings(host="127.0.0.1", port=0, shutdown_grace=0), agents) as server:
+        uri = f"ws://127.0.0.1:{server.port}"
+        assert await outcome("hello", "--uri", uri, "--agent", "desk") == (0, "at the desk\n", "")
+        assert await outcome("--uri", uri, "--agent", "desk", typed="hello") == (0, "at the desk\n", "")
+        code, _, err = await outcome("hello", "--uri", uri, "--agent", "typo")
+    assert code == 1
+    assert "shop, desk" in err
+
+
+async def test_the_server_that_a_file_env_describes_is_found_with_its_token(tmp_path: Path) -> None:
+    async with agent_at(Scripted(), auth_token="secret") as uri:
+        file = tmp_path / ".env"
+        file.write_text(f"# mine\nWS_HOST=0.0.0.0\nWS_PORT={uri.rpartition(':')[2]}\nWS_AUTH_TOKEN='secret'\n")
+        assert await outcome("hi", folder=tmp_path) == (0, "hi\n", "")
+        assert await outcome(typed="hi\n", folder=tmp_path) == (0, "hi\n", "")
+        file.write_text(f"WS_HOST=198.51.100.1\nWS_PORT=1\nWS_URI={uri}\nWS_AUTH_TOKEN=secret\n")
+        assert await outcome("hi", folder=tmp_path) == (0, "hi\n", "")
+        assert (await outcome("hi", folder=tmp_path, WS_AUTH_TOKEN="other"))[0] == 1
+
+
+@pytest.mark.parametrize("file", [b"\xff\xfeW\x00S\x00", b"\x80\x81=\xff"], ids=["UTF-16", "no text"])
+async def test_a_file_env_that_cannot_be_read_is_told_in_a_line_and_passed_over(tmp_path: Path, file: bytes) -> None:
+    (tmp_path / ".env").write_bytes(file)
+    async with agent_at(Scripted()) as uri:
+        code, out, err = await outcome("hi", "--uri", uri, folder=tmp_path)
+    assert (code, out) == (0, "hi\n")
+    assert err == "warning: .env cannot be read, and is passed over\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "uri"),
+    [
+        ({}, {}, "ws://localhost:8765"),
+        ({}, {"WS_PORT": "9000"}, "ws://localhost:9000"),
+        ({"WS_PORT": "9001"}, {"WS_PORT": "9000"}, "ws://localhost:9001"),
+        ({"WS_PORT": ""}, {"WS_PORT": "9000"}, "ws://localhost:9000"),
+        ({"WS_PORT": "tcp://10.0.0.1:8765"}, {}, "ws://localhost:8765"),
+        ({"WS_PORT": "0"}, {}, "ws://localhost:8765"),
+        ({}, {"WS_HOST": "0.0.0.0"}, "ws://localhost:8765"),
+        ({}, {"WS_HOST": "::"}, "ws://localhost:8765"),
+        ({}, {"WS_HOST": "::1"}, "ws://[::1]:8765"),
+        ({}, {"WS_HOST": "10.0.0.5", "WS_TLS_CERT": "c.pem", "WS_TLS_KEY": "k.pem"}, "wss://10.0.0.5:8765"),
+        ({}, {"WS_BASE_PATH": "/agent/"}, "ws://localhost:8765/agent"),
+        ({"WS_HOST": "other"}, {"WS_URI": "wss://example.org/x", "WS_PORT": "1"}, "wss://example.org/x"),
+        ({"WS_URI": "ws://one"}, {"WS_URI": "ws://two"}, "ws://one"),
+        ({}, {"WS_URI": None, "WS_PORT": None}, "ws://localhost:8765"),
+    ],
+)
+def test_the_address_is_read_from_what_the_server_itself_is_told(
+    environment: dict[str, str], file: dict[str, str | None], uri: str
+) -> None:
+    assert described(environment, file).uri == uri
+
+
+def test_the_token_of_a_file_goes_to_the_server_described_and_to_this_machine_and_nowhere_else() -> None:
+    found = described({}, {"WS_HOST": "example.org", "WS_AUTH_TOKEN": " secret\n"})
+    assert found.token_for("ws://example.org:8765") == "secret"
+    assert found.token_for("ws://127.0.0.1:9000") == "secret"
+    assert found.token_for("ws://elsewhere.example:8765") is None
+    assert found.token_for("ws://[") is None
+    assert described({"WS_AUTH_TOKEN": "mine"}, {}).token_for("ws://elsewhere.example:8765") == "mine"
 
 
 async def test_a_server_that_is_not_there_is_one_line_on_stderr_and_exit_code_1() -> None:
@@ -158,7 +341,7 @@ async def test_nothing_an_agent_says_reaches_the_terminal_as_a_command() -> None
             code, out, err = await outcome(*options, "--uri", uri, typed=typed)
             assert code == 0
             assert all(char.isprintable() or char in "\n\t" for char in out + err)
-            assert "red" in out
+            assert "ok" in out
 
 
 async def test_json_says_the_same_as_the_frame_did() -> None:

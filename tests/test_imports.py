@@ -60,7 +60,10 @@ ORDER = {
     "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "reception"],
     "telemetry": ["log_lines", "log_output", "logs", "watchdog"],
     "console": ["files"],
-    "client": ["errors", "inbox", "printing", "person", "client", "command"],
+    "client": [
+        *("errors", "inbox", "printing", "address", "link", "exchange", "reader", "client"),
+        *("person", "showing", "whereabouts", "command"),
+    ],
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -137,7 +140,7 @@ def test_the_vocabulary_knows_no_asyncio_and_no_logging() -> None:
 
 def test_only_the_client_uses_the_asyncio_layer_of_the_library() -> None:
     users = {dotted(path) for path in MODULES if any(name.startswith("websockets.asyncio") for name in imported(path))}
-    assert users == {"client.client"}
+    assert users == {"client.link"}
 
 
 def test_an_adapter_knows_events_and_nothing_else_of_the_wire() -> None:

@@ -227,6 +227,79 @@ async def test_ctrl_c_stops_the_newest_task_and_then_says_how_to_leave(environme
         assert await person.leaves() == 0
 
 
+async def test_ctrl_c_on_a_line_drops_the_line_and_stops_nothing(environment: dict[str, str]) -> None:
+    agent = Scripted()
+    async with talking(agent, environment) as person:
+        person.enter("park")
+        await agent.parked.wait()
+        await person.sees("working")  # all that is said for now is said: what vanishes below vanishes for good
+        person.type("half a line")
+        await person.sees("> half a line")
+        person.type(CTRL_C)
+        await person.no_longer_sees("half a line")
+        person.enter("say whole")
+        await person.sees("[2] whole")
+        assert not agent.cancelled.is_set()
+        person.type(CTRL_C)
+        await agent.cancelled.wait()
+        assert agent.runs == ["park", "say whole"]
+        assert await person.leaves() == 0
+
+
+async def test_ctrl_c_drops_arguments_that_were_being_edited(environment: dict[str, str]) -> None:
+    async with talking(Scripted(approve=approving), environment) as person:
+        person.enter("approve")
+        await person.sees("waits for you")
+        person.enter("e")
+        await person.sees('\n? {"table": "notes", "rows": 3}')
+        person.type(CTRL_C)
+        await person.no_longer_sees('\n? {"table"')
+        person.enter("")
+        await person.sees("Please answer: y")
+        person.enter("y")
+        await person.sees('\ngot {"approved": true}')
+
+
+async def test_colours_titles_and_progress_leave_nothing_but_their_text(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def build(_: str, turn: Turn) -> str:
+        await turn.emit(ToolCall(tool_name="make", tool_kwargs={}))
+        await turn.emit(ToolResult(tool_name="make", tool_output="\x1b]0;title\x07\x1b[32m10%\r100%\x1b[0m"))
+        for piece in ("\x1b[3", "1mfetching 1", "0%", "\rfetching 5", "0%"):
+            await turn.emit(AgentOutput(output=piece))
+        await agent.run("park", turn)
+        await turn.emit(AgentOutput(output="\r\x1b[Kfetched\x1b[0m\n"))
+        return ""
+
+    agent.scripts["build"] = build
+    async with talking(agent, environment) as person:
+        person.enter("build")
+        await person.sees("← make · ", " · 100%\n", "\nfetching 50%")
+        agent.gate.set()
+        await person.sees("\nfetched\n")
+        await person.no_longer_sees("working")
+        for leftover in ("[32m", "[31m", "[3", "title", "fetching", "10%"):
+            assert leftover not in person.display.text
+
+
+async def test_an_answer_that_is_too_long_is_told_and_the_question_stays(environment: dict[str, str]) -> None:
+    async def ask(_: str, turn: Turn) -> str:
+        return await answering(InputRequired(prompt="Which city?"), turn)
+
+    async with talking(Scripted(ask=ask), environment, max_message_size=1000) as person:
+        person.enter("ask")
+        await person.sees("? your answer")
+        person.enter("x" * 1000)
+        await person.sees("and the server takes 1,000: it was not sent.")
+        person.enter("Paris")
+        await person.sees('got "Paris"')
+        person.enter("y" * 1000)
+        await person.watches(lambda text: text.count("it was not sent.") == 2)
+        person.enter("say still here")
+        await person.sees("\nstill here")
+
+
 @pytest.mark.parametrize("farewell", ["\x04", "/quit\r"])
 async def test_leaving_stops_what_runs_and_gives_the_terminal_back(environment: dict[str, str], farewell: str) -> None:
     agent = Scripted()

@@ -3,31 +3,23 @@
 import argparse
 import asyncio
 import contextlib
-import json
+import io
 import os
 import sys
 
-from agentsocket.client.client import TaskEvent, WebSocketClient
-from agentsocket.client.errors import ClientError
-from agentsocket.client.person import put_to_person
-from agentsocket.client.printing import clean, note, say
-from agentsocket.protocol.frames import AgentResponseFrame, ToolCallFrame, ToolResultFrame
+from agentsocket.client.address import shown
+from agentsocket.client.client import WebSocketClient
+from agentsocket.client.errors import ClientError, ServerError, explain
+from agentsocket.client.printing import note
+from agentsocket.client.showing import Showing
+from agentsocket.client.whereabouts import whereabouts
+from agentsocket.protocol.errors import ErrorCode
 
 
-def show(event: TaskEvent) -> None:
-    """Print the answer to standard output, and the tool calls to standard error."""
-    match event:
-        case ToolCallFrame():
-            note(f"-> {event.tool_name} {json.dumps(event.tool_kwargs, ensure_ascii=False)}")
-        case ToolResultFrame():
-            note(f"<- {event.tool_name} {json.dumps(event.tool_output, ensure_ascii=False)}")
-        case AgentResponseFrame(response=response):
-            say(clean(response))
-
-
-async def ask_once(uri: str, token: str | None, message: str, *, frames_only: bool) -> None:
+async def ask_once(uri: str, token: str | None, agent: str | None, message: str, *, frames_only: bool) -> None:
     """Ask one thing, and show what comes: the answer and the tool calls, or all the frames."""
-    client = WebSocketClient(uri, token=token, on_input=put_to_person)
+    showing = Showing()
+    client = WebSocketClient(uri, token=token, agent=agent, on_input=showing.consult)
     frames = None
     try:
         await client.connect()
@@ -36,8 +28,9 @@ async def ask_once(uri: str, token: str | None, message: str, *, frames_only: bo
         async with contextlib.aclosing(client.stream(message)) as events:
             async for event in events:
                 if not frames_only:
-                    show(event)
+                    showing.show(event)
     finally:
+        showing.end_line()
         await client.close()
         if frames:
             await frames
@@ -45,19 +38,20 @@ async def ask_once(uri: str, token: str | None, message: str, *, frames_only: bo
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description="Talk to an agent server.")
-    parser.add_argument("message", nargs="?", help="what to ask; without it, a conversation")
-    uri = os.environ.get("WS_URI") or "ws://localhost:8765"
-    parser.add_argument("--uri", default=uri, help="the server's address (WS_URI; default: %(default)s)")
-    parser.add_argument("--token", default=os.environ.get("WS_AUTH_TOKEN") or None, help="its token (WS_AUTH_TOKEN)")
-    parser.add_argument("--json", action="store_true", help="print the frames, one a line")
-    options = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an agent may say what this terminal has no characters for
+    options = _parse()
     try:
         if options.message is None:
             from agentsocket.terminal.conversation import converse  # noqa: PLC0415  # the client alone is what others copy
 
-            return asyncio.run(converse(options.uri, options.token, frames_only=options.json))
-        asyncio.run(ask_once(options.uri, options.token, options.message, frames_only=options.json))
+            talk = converse(options.uri, options.token, options.agent, frames_only=options.json)
+        else:
+            # What a shell passes need not be text.
+            message = options.message.encode(errors="replace").decode()
+            talk = ask_once(options.uri, options.token, options.agent, message, frames_only=options.json)
+        asyncio.run(talk)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -65,6 +59,26 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except ClientError as exc:
-        note(f"error: {exc}")
+        refused = isinstance(exc, ServerError) and exc.code == ErrorCode.AUTHENTICATION_FAILED
+        note(f"error: {explain(exc)}{'; --token or WS_AUTH_TOKEN names another' if refused else ''}")
         return 1
     return 0
+
+
+def _parse() -> argparse.Namespace:
+    found = whereabouts()
+    parser = argparse.ArgumentParser(
+        description="Talk to an agent server.",
+        epilog="Without --uri it is the server that the environment, or the file .env here, describes: WS_URI, or else "
+        "WS_HOST, WS_PORT and WS_TLS_CERT.",
+    )
+    parser.add_argument("message", nargs="?", help="what to ask; without it, a conversation")
+    parser.add_argument(
+        "--uri", default=found.uri, help=f"the server's address (default: {shown(found.uri).replace('%', '%%')})"
+    )
+    parser.add_argument("--token", help="the server's token (default: WS_AUTH_TOKEN)")
+    parser.add_argument("--agent", help="the agent that is wanted, of a server with several (default: its first)")
+    parser.add_argument("--json", action="store_true", help="print the frames, one a line")
+    options = parser.parse_args()
+    options.token = options.token or found.token_for(options.uri)
+    return options

@@ -1,12 +1,11 @@
 """The questions of a task, put to whoever sits at the terminal, or answered for nobody."""
 
 import asyncio
-import json
 import os
 import sys
 from typing import Any
 
-from agentsocket.client.printing import note
+from agentsocket.client.printing import as_json, note
 from agentsocket.protocol.frames import InputRequiredFrame
 
 
@@ -21,7 +20,7 @@ async def put_to_person(question: InputRequiredFrame) -> Any:
     if not sys.stdin.isatty():
         return answer_of_nobody(question)
     approval = question.kind == "approval"
-    called = f" {question.tool_name} {json.dumps(question.tool_kwargs, ensure_ascii=False)}" if approval else ""
+    called = f" {question.tool_name} {as_json(question.tool_kwargs)}" if approval else ""
     note(f"? {question.prompt}{called}")
     print("[y/N] " if approval else "> ", end="", file=sys.stderr, flush=True)
     line = (await _read_line()).strip()

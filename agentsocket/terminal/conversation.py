@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentsocket.client.client import WebSocketClient, full_jitter
-from agentsocket.client.errors import ClientError, ConnectionLost, ServerError, TaskCancelled
+from agentsocket.client.errors import ClientError, ConnectionLost, TaskCancelled, explain
 from agentsocket.client.person import answer_of_nobody
-from agentsocket.client.printing import note
 from agentsocket.protocol.frames import InputRequiredFrame
 from agentsocket.terminal.history import History, history_file
 from agentsocket.terminal.keyboard import Keyboard, PlainKeyboard, TerminalKeyboard, size
@@ -29,6 +28,8 @@ A line is a request, and several may run at once. While a task asks something, a
   /ask ...      a request, also while a task asks something, or one that begins with a slash
   /raw          show the frames that come, or show them no longer
   /quit         leave, as Ctrl-D does; what still runs is stopped"""
+
+WAITS: Final = "waits for you"
 
 COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/raw", "/help", "/quit"}
 
@@ -172,7 +173,13 @@ class Conversation:
             return
         self._questions.remove(question)
         question.view.status = ""
-        await self._client.answer(question.frame.task_id, question.frame.input_id, response)
+        try:
+            await self._client.answer(question.frame.task_id, question.frame.input_id, response)
+        except ClientError as exc:
+            question.view.note(f"error: {explain(exc)}", RED)
+            if any(running.view is question.view for running in self._running):
+                self._questions.insert(0, question)
+                question.view.status = WAITS
 
     # ---- Tasks -------------------------------------------------------------------------------------------------------
 
@@ -199,10 +206,8 @@ class Conversation:
                         view.show(event)
         except TaskCancelled:
             view.note("Stopped.")
-        except ServerError as exc:
-            view.note(f"error: {exc}{f', error id {exc.error_id}' if exc.error_id else ''}", RED)
-        except ConnectionLost as exc:
-            view.note(f"error: {exc}", RED)
+        except ClientError as exc:
+            view.note(f"error: {explain(exc)}", RED)
         finally:
             self._forget(running)
 
@@ -234,11 +239,19 @@ class Conversation:
             # Who is in the middle of a line is not answering what comes just then.
             self._unfinished = bool(self._keyboard.typed())
         self._questions.append(question)
-        running.view.status = "waits for you"
+        running.view.status = WAITS
 
     # ---- Stopping ----------------------------------------------------------------------------------------------------
 
     def _interrupt(self) -> None:
+        """Drop the line that is being typed, as a shell does; where there is none, stop a task."""
+        if self._keyboard.typed():
+            self._keyboard.clear()
+            self._screen.change()
+        else:
+            self._stop_newest()
+
+    def _stop_newest(self) -> None:
         """Stop the newest task that is not being stopped yet; where there is none, say how to leave."""
         if going := [running for running in self._running if not running.stopping]:
             self._stop(going[-1])
@@ -247,7 +260,7 @@ class Conversation:
 
     def _cancel(self, number: str) -> None:
         if not number:
-            self._interrupt()
+            self._stop_newest()
             return
         for running in self._running:
             if str(running.view.number) == number:
@@ -284,35 +297,31 @@ class Conversation:
         return "? " if self._questions and not self._unfinished else "> "
 
 
-async def converse(uri: str, token: str | None, *, frames_only: bool) -> int:
-    """Hold a conversation on standard input and output; return the exit code of the program."""
+async def converse(uri: str, token: str | None, agent: str | None, *, frames_only: bool) -> None:
+    """Hold a conversation on standard input and output. Raises ``ClientError`` where there is no session any more."""
     history = History(history_file(), {secret for secret in (token, os.environ.get("WS_AUTH_TOKEN")) if secret})
     keyboard, screen = _instruments(history, plain=frames_only)
     client = WebSocketClient(
         uri,
         token=token,
+        agent=agent,
         resumable=True,
         on_connection=lambda connected: conversation.tell_connection(connected=connected),
     )
     conversation = Conversation(client, keyboard, screen, history, frames_only=frames_only)
+    await client.connect()
+    listening = asyncio.create_task(conversation.listen())
     try:
-        await client.connect()
-        listening = asyncio.create_task(conversation.listen())
-        try:
-            await client.login()
-            if sys.stdin.isatty():
-                screen.note("Connected. Type a message, or /help; Ctrl-D leaves.")
-            async with keyboard:
-                await conversation.hold(listening)
-        finally:
-            await client.close()
-            if sys.stdin.isatty():
-                listening.cancel()  # it may be waiting for another session
-            await asyncio.wait([listening])
-    except ClientError as exc:
-        note(f"error: {exc}")
-        return 1
-    return 0
+        await client.login()
+        if sys.stdin.isatty():
+            screen.note("Connected. Type a message, or /help; Ctrl-D leaves.")
+        async with keyboard:
+            await conversation.hold(listening)
+    finally:
+        await client.close()
+        if sys.stdin.isatty():
+            listening.cancel()  # it may be waiting for another session
+        await asyncio.wait([listening])
 
 
 def _instruments(history: History, *, plain: bool) -> tuple[Keyboard, Screen]:

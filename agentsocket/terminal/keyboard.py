@@ -29,6 +29,9 @@ class Keyboard(Protocol):
     def typed(self) -> str:
         """Return what has been typed of the next line."""
 
+    def clear(self) -> None:
+        """Forget what has been typed of the next line."""
+
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Let ``said`` stay on the screen, whole lines; below it draw the rows and the line with its prompt."""
 
@@ -58,6 +61,9 @@ class PlainKeyboard:
     def typed(self) -> str:
         """Return nothing: only the terminal knows."""
         return ""
+
+    def clear(self) -> None:
+        """Do nothing: the terminal itself forgets what was typed before Ctrl-C."""
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Do nothing: nothing can be drawn here."""
@@ -117,6 +123,11 @@ class TerminalKeyboard:
     def typed(self) -> str:
         """Return what has been typed of the next line."""
         return self._editor.text
+
+    def clear(self) -> None:
+        """Forget what has been typed of the next line."""
+        self._editor.clear()
+        self._draw_line()
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Draw, where anything has changed."""

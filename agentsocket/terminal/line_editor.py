@@ -50,6 +50,11 @@ class LineEditor:
         """Replace the line, with the cursor at its end."""
         self._text, self._cursor = text, len(text)
 
+    def clear(self) -> None:
+        """Begin the line anew."""
+        self.write("")
+        self._back, self._rest = 0, ""
+
     def feed(self, typed: str) -> Iterator[str | None]:
         """Take keys as a terminal sends them; yield each line that they end, and none for the end of the input."""
         typed, end = self._rest + typed, 0

@@ -9,9 +9,10 @@ from typing import Self
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import is_searching
 from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.history import InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from agentsocket.terminal.history import History
 
@@ -24,8 +25,8 @@ class PromptToolkitKeyboard:
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._prompting: asyncio.Task[None] | None = None
         keys = KeyBindings()
-        # The terminal sends no signal while prompt_toolkit reads.
-        keys.add("c-c")(lambda _: signal.raise_signal(signal.SIGINT))
+        # The terminal sends no signal while prompt_toolkit reads. A search is its own affair, which Ctrl-C ends.
+        keys.add("c-c", filter=~is_searching)(self._interrupt)
         self._session: PromptSession[str] = PromptSession(
             lambda: ANSI(f"{self._above}{self._prompt}"),
             history=InMemoryHistory(history.lines),
@@ -50,6 +51,13 @@ class PromptToolkitKeyboard:
             await self._session.prompt_async(handle_sigint=False)
         self._lines.put_nowait(None)
 
+    def _interrupt(self, _: KeyPressEvent) -> None:
+        # What was typed goes at once: a signal comes too late for the keys that were read together with this one.
+        if self._buffer.text:
+            self.clear()
+        else:
+            signal.raise_signal(signal.SIGINT)
+
     def _accept(self, buffer: Buffer) -> bool:
         self._lines.put_nowait(buffer.text)
         return False
@@ -63,6 +71,10 @@ class PromptToolkitKeyboard:
     def typed(self) -> str:
         """Return what has been typed of the next line."""
         return str(self._buffer.text)
+
+    def clear(self) -> None:
+        """Forget what has been typed of the next line."""
+        self._buffer.reset()
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Draw, where anything has changed."""

@@ -3,9 +3,10 @@
 import json
 from typing import Any, Final
 
+from agentsocket.client.printing import as_json
 from agentsocket.protocol.frames import InputRequiredFrame
 from agentsocket.terminal.task_view import TaskView, called
-from agentsocket.terminal.text import BOLD, as_json
+from agentsocket.terminal.text import BOLD
 
 MAX_PROMPT: Final = 20_000
 """Characters of a question that are shown: whoever approves should see what."""

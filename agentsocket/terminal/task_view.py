@@ -4,15 +4,18 @@ import time
 from typing import Any, Final
 
 from agentsocket.client.client import SnapshotOutput, TaskEvent
+from agentsocket.client.printing import as_json, cleaned
 from agentsocket.protocol import frames
 from agentsocket.protocol.frames import AgentResponseFrame
 from agentsocket.terminal.screen import Row, Screen
-from agentsocket.terminal.text import DIM, RED, as_json, duration, flat, wrap
+from agentsocket.terminal.text import DIM, RED, duration, flat, wrap
 
 MAX_DETAIL: Final = 300
 """Characters of a tool's arguments or result that are shown."""
 MAX_NAME: Final = 64
 SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+TURN: Final = 0.1
+"""Seconds between two states of the spinner at the least."""
 
 
 class TaskView:
@@ -28,7 +31,8 @@ class TaskView:
         self._screen, self._speech = screen, screen.speech()
         self._heard: list[str] = []
         self._calls: dict[str | None, tuple[str, float]] = {}
-        self._since = time.monotonic()
+        self._since = self._turned = time.monotonic()
+        self._turns = 0
 
     def __str__(self) -> str:
         doing = self.status or self._calling() or "working"
@@ -62,7 +66,10 @@ class TaskView:
         tail = self._speech.tail(room * columns)
         said = [Row(f"{self.tag}{row}", "") for row in wrap(tail, columns)] if tail else []
         now = time.monotonic()
-        doing = f"{SPINNER[int(now * 10) % len(SPINNER)]} {self.status or self._calling() or 'working'}"
+        # By drawings, and not by the clock alone: beats of both would leave some of its states out for ever.
+        if now - self._turned >= TURN:
+            self._turned, self._turns = now, self._turns + 1
+        doing = f"{SPINNER[self._turns % len(SPINNER)]} {self.status or self._calling() or 'working'}"
         return [*said, Row(f"{self.tag}{doing} · {now - self._since:.0f} s")][-room:]
 
     def _hear(self, output: str) -> None:
@@ -79,7 +86,7 @@ class TaskView:
 
     def _show_result(self, event: frames.ToolResultFrame) -> None:
         _, since = self._calls.pop(event.tool_call_id, ("", time.monotonic()))
-        output = event.tool_output if isinstance(event.tool_output, str) else as_json(event.tool_output)
+        output = event.tool_output if isinstance(event.tool_output, str) else as_json(cleaned(event.tool_output))
         sign, style = ("✗", RED) if event.is_error else ("←", DIM)
         took = duration(time.monotonic() - since)
         self.note(f"{sign} {flat(event.tool_name, MAX_NAME)} · {took} · {flat(output, MAX_DETAIL)}", style)

@@ -1,13 +1,12 @@
 """Text for a terminal: made harmless, measured, cut, gathered until it can be shown, and rendered."""
 
 import io
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from agentsocket.client.printing import CONTROLS, clean
+from agentsocket.client.printing import CONTROLS, Cleaner, clean, last_states
 
 DIM: Final = "2"
 BOLD: Final = "1"
@@ -15,6 +14,8 @@ RED: Final = "31"
 
 MAX_RENDERED: Final = 10_000
 """Characters of the longest text that is rendered or wrapped: a longer one would hold up the conversation."""
+MAX_FLAT: Final = 1_000_000
+"""Characters of a text that are looked at to make a line of it."""
 
 _STYLE: Final = re.compile(r"\x1b\[[\d;]*m")
 _WHITE: Final = re.compile(r"[\n\t]")
@@ -31,13 +32,10 @@ def paint(text: str, style: str) -> str:
 
 def flat(text: str, limit: int) -> str:
     """Make a text one harmless line of at most ``limit`` characters, which says so where it was longer."""
-    line = _WHITE.sub(" ", clean(text[:limit]))
-    return line if len(text) <= limit else f"{line}… ({len(text):,} characters)"
-
-
-def as_json(value: Any) -> str:
-    """Write a value as JSON for a person to read."""
-    return json.dumps(value, ensure_ascii=False)
+    # Cleaned before it is cut: of progress, the last state may stand far behind.
+    line = _WHITE.sub(" ", clean(text[:MAX_FLAT]))
+    length = len(line) + len(text[MAX_FLAT:])
+    return line if length <= limit else f"{line[:limit]}… ({length:,} characters)"
 
 
 def duration(seconds: float) -> str:
@@ -91,25 +89,28 @@ class Speech:
         # Joined only at the end of a line: there are lines of megabytes that come in pieces of a few bytes.
         self._held: list[str] = []
         self._begun = False
+        self._cleaner = Cleaner()
 
     def add(self, piece: str) -> str | None:
         """Add the next piece; return what is whole by now, without the newline at its end, if anything is."""
-        self._held.append(clean(piece))
+        self._held.append(self._cleaner.add(piece))
         if "\n" not in piece:
+            if "\r" in piece:
+                self._write_over()
             return None
         text = "".join(self._held)
         if not self._begun:
             text = _BEFORE.sub("", text)
         end = self._end_of_whole(text)
         self._held, self._begun = [text[end:]], bool(text)
-        return text[: end - 1] if end else None
+        return last_states(text[: end - 1]) if end else None
 
     def end(self) -> str | None:
         """End the text here, and return its rest, if there is one. The next piece begins a new text."""
         rest = "".join(self._held)
         rest = (rest if self._begun else _BEFORE.sub("", rest)).rstrip("\n")
-        self._held, self._begun = [], False
-        return rest or None
+        self._held, self._begun, self._cleaner = [], False, Cleaner()
+        return last_states(rest) or None
 
     def tail(self, limit: int) -> str:
         """Return the last ``limit`` characters of what is held back."""
@@ -119,7 +120,12 @@ class Speech:
             limit -= len(piece)
             if limit <= 0:
                 break
-        return _BEFORE.sub("", "".join(reversed(pieces)))
+        return _BEFORE.sub("", last_states("".join(reversed(pieces))))
+
+    def _write_over(self) -> None:
+        """Let go of what was written over: progress may be told for hours, in a line that never ends."""
+        text = "".join(self._held)
+        self._held = [last_states(text[:-1]) + text[-1] if text.endswith("\r") else last_states(text)]
 
 
 def lines_end(text: str) -> int:

@@ -1,0 +1,235 @@
+"""The reader of a client: what it does with each frame, and the way back when its connection is lost."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NoReturn
+
+from websockets.exceptions import ConnectionClosed
+
+from agentsocket.client.errors import ConnectionLost, TaskCancelled
+from agentsocket.client.exchange import Exchange, retell
+from agentsocket.client.inbox import Inbox
+from agentsocket.client.link import ANSWER_WITHIN, Connection, may_reconnect, open_connection
+from agentsocket.protocol import frames
+from agentsocket.protocol.codec import decode_server_frame, encode
+from agentsocket.protocol.errors import ErrorCode, ProtocolError
+from agentsocket.protocol.frames import AgentResponseFrame, AnyServerFrame, InputRequiredFrame, LoginResponse
+
+FEATURES: Final = ["heartbeat"]
+"""What this client understands beyond the base."""
+
+TRY_AGAIN: Final = {ErrorCode.SHUTTING_DOWN, ErrorCode.RATE_LIMITED, ErrorCode.TOO_MANY_SESSIONS}
+"""Why a resume may be refused now and granted later."""
+
+
+class Reader:
+    """Reads a client's connection, and where that breaks the next one; it feeds everybody who waits for a frame."""
+
+    def __init__(  # noqa: PLR0913  # all by name
+        self,
+        *,
+        uri: str,
+        token: str | None,
+        exchange: Exchange,
+        on_input: Callable[[InputRequiredFrame], Any] | None,
+        on_connection: Callable[[bool], object] | None,
+        backoff: Callable[[], Iterable[float]],
+    ) -> None:
+        """Start without a connection; the client says what each of these is."""
+        self._uri, self._token, self._exchange = uri, token, exchange
+        self._on_input, self._on_connection, self._backoff = on_input, on_connection, backoff
+        self.socket: Connection | None = None
+        """The connection; after a break the old one, until the session is taken up on another."""
+        self.session: LoginResponse | None = None
+        self.listeners: set[Inbox[str]] = set()
+        self._last_seq = 0
+
+    async def run(self, socket: Connection, stable_after: float) -> None:
+        """Read until there is no connection any more, then tell everybody.
+
+        A connection that lasted for ``stable_after`` seconds has earned a fresh back-off.
+        """
+        error: ConnectionLost | None = ConnectionLost("The client itself has failed.")
+        try:
+            await self._read(socket, stable_after)
+        except ConnectionLost as exc:
+            error = exc
+        except asyncio.CancelledError:
+            error = None
+            raise
+        finally:
+            await self.end(error)
+
+    async def end(self, error: ConnectionLost | None = None) -> None:
+        """The connection is gone, without an error where this client closed it: nobody is left waiting."""
+        socket, self.socket, self.session = self.socket, None, None
+        for listener in self.listeners:
+            listener.end(error)
+        await self._exchange.abandon(str(error or "This client has closed the connection."))
+        if socket is not None:
+            await socket.end()
+
+    # ---- Frames ------------------------------------------------------------------------------------------------------
+
+    async def _receive(self, socket: Connection) -> AnyServerFrame | None:
+        """Read a frame; none where it came before the break already, or only a newer server knows it.
+
+        A sign of life is none either: it is the connection's, and nobody else's.
+        """
+        text = await socket.recv(decode=False)
+        frame = _decode(text)
+        if isinstance(frame, frames.HeartbeatFrame):
+            return None
+        if isinstance(frame, LoginResponse):
+            socket.agree(frame)
+        if frame is not None and frame.seq is not None:
+            if frame.seq <= self._last_seq:
+                return None
+            self._last_seq = frame.seq
+        for listener in tuple(self.listeners):
+            await listener.put(text.decode())
+        return frame
+
+    async def _dispatch(self, frame: AnyServerFrame | None) -> None:
+        exchange = self._exchange
+        match frame:
+            case frames.AgentOutputFrame() | frames.ToolCallFrame() | frames.ToolResultFrame():
+                await exchange.pass_on(frame)
+            case InputRequiredFrame():
+                if self._on_input is not None:
+                    exchange.consult(self._on_input, frame)
+                await exchange.pass_on(frame)
+            case AgentResponseFrame():
+                exchange.conclude(frame)
+            case frames.TaskCancelled():
+                exchange.end(frame.task_id, TaskCancelled("The task was cancelled."))
+            case frames.AgentRequestReceived():
+                await exchange.confirm(frame)
+            case frames.ErrorFrame():
+                exchange.refuse(frame)
+            case LoginResponse():
+                self.session, self._last_seq = frame, frame.last_seq or 0
+                exchange.answered("login", frame.session_id)
+            case frames.LogoutResponse():
+                self.session = None
+                exchange.answered("logout")
+
+    # ---- The way back ------------------------------------------------------------------------------------------------
+
+    async def _read(self, socket: Connection, stable_after: float) -> NoReturn:
+        """Read one connection after the other. Raises ``ConnectionLost`` where there is no next one."""
+        loop, delays, resumed = asyncio.get_running_loop(), iter(self._backoff()), None
+        while True:
+            since = loop.time()
+            try:
+                if resumed is not None:
+                    await self._catch_up(socket, resumed)
+                while True:
+                    await self._dispatch(await self._receive(socket))
+            except ConnectionClosed as exc:
+                self._tell_connection(connected=False)
+                if not (self.session and self.session.resume_token and may_reconnect(socket.close_code)):
+                    raise ConnectionLost(f"The connection was lost: {socket.fate or exc}.") from exc
+            if loop.time() - since > stable_after:
+                delays = iter(self._backoff())
+            socket, resumed = await self._resume(self.session, delays)
+            self._tell_connection(connected=True)
+
+    def _tell_connection(self, *, connected: bool) -> None:
+        if self._on_connection:
+            self._on_connection(connected)
+
+    async def _resume(self, session: LoginResponse, delays: Iterator[float]) -> tuple[Connection, LoginResponse]:
+        """Take the session up on a new connection. Raises ``ConnectionLost`` when it is gone, or the delays are."""
+        why = ""
+        for delay in delays:
+            await asyncio.sleep(delay)
+            try:
+                socket = await open_connection(self._uri)
+            except ConnectionLost as exc:
+                why = f" {exc}"
+                continue
+            with contextlib.suppress(ConnectionClosed, TimeoutError):
+                if resumed := await self._log_in_again(socket, session):
+                    return socket, resumed
+        raise ConnectionLost(f"The connection was lost, and the server could not be reached again.{why}")
+
+    async def _log_in_again(self, socket: Connection, session: LoginResponse) -> LoginResponse | None:
+        login = frames.Login(
+            token=self._token,
+            session_id=session.session_id,
+            resume_token=session.resume_token,
+            last_seq=self._last_seq,
+            features=FEATURES,
+        )
+        try:
+            await socket.say(encode(login))
+            async with asyncio.timeout(ANSWER_WITHIN):
+                answer = await self._receive(socket)
+            match answer:
+                case LoginResponse() as response:
+                    self.socket = socket
+                    return response
+                case frames.ErrorFrame(code=code, message=message) if code not in TRY_AGAIN:
+                    raise ConnectionLost(f"The connection was lost, and the session with it: {message}")
+            return None
+        finally:
+            if self.socket is not socket:
+                await socket.end()
+
+    async def _catch_up(self, socket: Connection, resumed: LoginResponse) -> None:
+        """Say again what may not have arrived; where frames were lost, tell from the snapshots how the tasks stand."""
+        streams = set(self._exchange.streams)
+        for request in list(self._exchange.requests.values()):
+            request.resent = True
+            await socket.say(request.text)
+        if resumed.lossless is not False:
+            return
+        before, self._last_seq = self._last_seq, resumed.last_seq or 0
+        try:
+            held = await self._await_confirmations(socket)
+        except ConnectionClosed:
+            self._last_seq = before  # so that the next resume tells of these losses again
+            raise
+        tasks = resumed.tasks or []
+        for task_id in streams - {task.task_id for task in tasks}:
+            error = ConnectionLost("The connection was lost for so long that the server forgot the task.")
+            self._exchange.end(task_id, error)
+        for frame in (*(frame for task in tasks for frame in retell(task)), *held):
+            await self._dispatch(frame)
+
+    async def _await_confirmations(self, socket: Connection) -> list[AnyServerFrame]:
+        """Learn the ids of the tasks asked for before the break; return what else came meanwhile.
+
+        Only then does each snapshot find its stream.
+        """
+        asked = {
+            key: request.answer
+            for key, request in self._exchange.requests.items()
+            if isinstance(request.frame, frames.AgentRequest)
+        }
+        held = []
+        # One whose asker waits no longer does not hold up the others.
+        while not all(answer.done() for answer in asked.values()):
+            match await self._receive(socket):
+                case (
+                    frames.AgentRequestReceived(request_id=request_id)
+                    | frames.ErrorFrame(request_id=request_id, task_id=None)
+                ) as frame if request_id in asked:
+                    await self._dispatch(frame)
+                case None:
+                    pass
+                case frame:
+                    held.append(frame)
+        return held
+
+
+def _decode(text: bytes) -> AnyServerFrame | None:
+    """Return none for an event of a newer server; raise ``ConnectionLost`` for what is no frame."""
+    try:
+        return decode_server_frame(text)
+    except ProtocolError as exc:
+        if exc.code == ErrorCode.UNKNOWN_EVENT:
+            return None
+        raise ConnectionLost(f"The server sent what is no frame: {exc}") from exc
