@@ -45,6 +45,7 @@ ORDER = {
         "kernel",
         "cutter",
         "writer",
+        "pace",
         "inbox",
         "connection",
         "tls",
