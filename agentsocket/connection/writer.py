@@ -6,6 +6,7 @@ import time
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from agentsocket.connection.kernel import unsent
 from agentsocket.session.frame_log import BURST
 
 ON_ITS_HEELS = 50e-6
@@ -44,14 +45,16 @@ class FrameWriter:
         """Bytes that were written here and that the socket has not taken yet."""
         self.paused = False
         """Whether the socket takes nothing more for now."""
+        self.written = 0
+        """Bytes that were handed to the socket so far."""
+        self._abandoned = False
         self._protocol, self._transport, self._batch = protocol, transport, batch
         self._wrote = 0.0
         self._frames: list[bytes] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._abandoned = False
 
     def write(self, frame: bytes) -> None:
-        """Take a frame; never waits. A connection that is closing drops it."""
+        """Take a frame; never waits. A connection that is closing or lost drops it."""
         if self._frames or self.paused or time.perf_counter() - self._wrote < ON_ITS_HEELS:
             self.gather(frame)
         else:
@@ -71,6 +74,11 @@ class FrameWriter:
     def silent(self) -> float:
         """Seconds since something was handed to the socket."""
         return time.perf_counter() - self._wrote
+
+    @property
+    def taken(self) -> int:
+        """Bytes of those written that the peer has taken, as far as is known here; with TLS about."""
+        return self.written - self._transport.get_write_buffer_size() - unsent(self._transport)
 
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
@@ -94,6 +102,8 @@ class FrameWriter:
         """Return what is done when the reader lags by less than ``BURST``, or is gone."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        if self._abandoned:
+            self._wake()
         return waiter
 
     def _take(self) -> list[bytes]:
@@ -110,9 +120,16 @@ class FrameWriter:
         self.lag -= size
         return frames
 
+    def control(self, data: bytes) -> None:
+        """Hand to the socket what the WebSocket protocol itself has to say; a lost one drops it."""
+        if data and not self._transport.is_closing():
+            self.written += len(data)
+            self._transport.write(data)
+
     def _send(self, data: bytes) -> None:
-        if self._protocol.state is OPEN:
+        if self._protocol.state is OPEN and not self._transport.is_closing():
             self._wrote = time.perf_counter()
+            self.written += len(data)
             self._transport.write(data)
 
     def _framed(self, frame: bytes) -> bytes:
