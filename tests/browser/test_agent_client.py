@@ -43,6 +43,7 @@ ACTIONS = {
     "cancel_request": "({task_id}) => void client.cancel(task_id)",
     "input_response": "({task_id, input_id, response}) => client.answer(task_id, input_id, response)",
     "logout": "() => void client.logout()",
+    "heartbeat": "() => client.wake()",
 }
 
 
@@ -133,9 +134,13 @@ async def test_the_module_sends_each_frame_as_the_contract_has_it(tab: "Tab", na
     async with puppet() as server:
         await load(tab, server.port)
         if golden["event"] != "login":
-            await log_in(tab, server)
+            await log_in(tab, server, "login_response.terms")
         await tab.page.evaluate(f"(data) => ({ACTIONS[golden['event']]})(data)", golden["data"])
+        if golden["event"] in {"cancel_request", "logout"}:
+            await server.hears("heartbeat")
         heard = await server.hears(golden["event"])
+        if golden["event"] == "login":
+            golden = {**golden, "data": {**golden["data"], "features": ["heartbeat"]}}
         if golden["event"] == "agent_request":
             golden = {**golden, "data": {"request_id": heard["data"]["request_id"], **golden["data"]}}
         assert heard == golden
@@ -395,7 +400,11 @@ async def test_one_of_several_agents_is_asked_for_by_its_name(tab: "Tab") -> Non
     async with puppet() as server:
         await load(tab, server.port)
         await tab.page.evaluate("void page.make({agent: 'helper'}).login()")
-        assert (await server.hears("login"))["data"] == {"agent": "helper", "resumable": True}
+        assert (await server.hears("login"))["data"] == {
+            "agent": "helper",
+            "resumable": True,
+            "features": ["heartbeat"],
+        }
         await tab.page.goto(f"http://127.0.0.1:{server.port}/?agent=helper")
         assert (await server.hears("login"))["data"]["agent"] == "helper"
         await tab.sees(".host", "helper")
