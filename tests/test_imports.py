@@ -39,7 +39,7 @@ ALLOWED = {room: set(below) for room, *below in (line.split() for line in TABLE.
 ORDER = {
     "protocol": ["close_codes", "errors", "events", "frames", "codec"],
     "containment": ["exits", "forks", "stopping", "threads", "leaving"],
-    "agent": ["contract", "adapters", "neighbours", "loader"],
+    "agent": ["contract", "adapters", "card", "neighbours", "loader"],
     "session": ["encoding", "frame_log", "turn", "instance", "agent_task", "session", "manager"],
     "connection": ["limits", "writer", "inbox", "connection", "handshake", "handler"],
     "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "reception"],

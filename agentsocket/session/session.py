@@ -4,12 +4,19 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
-from agentsocket.protocol.frames import AgentRequest, CancelRequest, InputResponse, LoginResponse, ServerFrame
+from agentsocket.protocol.frames import (
+    AgentCard,
+    AgentRequest,
+    CancelRequest,
+    InputResponse,
+    LoginResponse,
+    ServerFrame,
+)
 from agentsocket.session.agent_task import AgentTask, all_over
 from agentsocket.session.encoding import received_frame
 from agentsocket.session.frame_log import FrameLog, LogBudget, Writer
@@ -55,7 +62,11 @@ class Owner(Protocol):
 class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
 
-    def __init__(self, instance: Instance, owner: Owner, *, resumable: bool) -> None:
+    def __init__(
+        self, instance: Instance, owner: Owner, *, resumable: bool, introduce: Callable[[], AgentCard]
+    ) -> None:
+        self.introduce = introduce
+        """Tells what people are to be told of its agent."""
         self.id = secrets.token_hex(16)
         self.resume_token = secrets.token_urlsafe(16) if resumable else None
         self.client: Client | None = None
