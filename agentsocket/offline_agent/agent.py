@@ -36,8 +36,8 @@ class OfflineAgent:
 
     title: Final = "Built-in agent"
     description: Final = (
-        "Knows what time it is anywhere, does arithmetic, dates and units, keeps notes, and counts down, all with real "
-        "tools. It asks before it deletes anything, and can be stopped at any time."
+        "Knows the time anywhere, does arithmetic, dates and units, keeps notes and counts down. It asks before it "
+        "deletes anything."
     )
     starters: Final = (
         "What time is it in Tokyo, in Paris and in New York?",

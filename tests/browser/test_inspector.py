@@ -78,7 +78,7 @@ async def test_a_frame_can_be_sent_by_hand_also_a_wrong_one(tab: "Tab") -> None:
 async def test_the_list_of_frames_is_moved_through_with_the_keyboard(tab: "Tab") -> None:
     async with stage() as (_, server):
         await tab.open(server.port)
-        await tab.ask_and_wait("burst 300")
+        await tab.ask_and_wait("calls 150")
         frames = tab.page.get_by_role("listbox", name="Frames")
         await frames.focus()
         for key, position in (("End", "305"), ("ArrowUp", "304"), ("Home", "1"), ("ArrowDown", "2")):

@@ -47,7 +47,7 @@ async def test_a_cut_link_loses_nothing_and_doubles_nothing(tab: "Tab") -> None:
         for piece in ("two ", "three "):
             link.cut()
             await tab.sees('.pill[data-tone="busy"]', "Reconnecting")
-            await tab.sees(".banner", "nothing is lost")
+            await tab.sees(".banner", "goes on trying")
             agent.steps.put_nowait(piece)
             await eventually(agent.steps.empty)
             link.mend()
@@ -205,7 +205,7 @@ async def test_another_window_takes_the_session_and_this_one_says_so(tab: "Tab")
         other = await opened.value
         await tab.expect(other.locator(".turn .answer")).to_have_text("hello")
         await tab.sees(".banner", "taken up in another window")
-        await tab.page.locator(".banner").get_by_role("button", name="New session").click()
+        await tab.page.locator(".banner").get_by_role("button", name="New conversation").click()
         await tab.ready()
         await eventually(lambda: len(server.manager.sessions) == 2)
 
@@ -245,7 +245,7 @@ async def test_a_server_that_is_killed_and_started_again_gets_a_new_session_and_
     await tab.becomes(waiting, "done")
     await tab.expect(waiting.locator(".answer")).to_contain_text("8")
     await tab.expect(".turn .answer >> nth=0").to_contain_text("5")
-    await running.get_by_role("button", name="Send again").click()
+    await running.get_by_role("button", name="Ask again").click()
     again = tab.page.locator(".turn").last
     await again.get_by_role("button", name="Stop").click()
     await tab.becomes(again, "stopped")
