@@ -235,6 +235,24 @@ async def test_a_link_that_dies_without_a_word_is_said_and_what_runs_does_not_cl
         await tab.becomes(turn, "done")
 
 
+async def test_a_new_conversation_without_a_connection_waits_for_one(tab: "Tab") -> None:
+    async with stage() as (agent, server), linked(server.port) as link:
+        await tab.open(link.port)
+        parked = await tab.ask("park")
+        await tab.becomes(parked, "running")
+        link.cut()
+        await tab.sees(".pill", "Reconnecting")
+        await tab.page.get_by_role("button", name="New conversation").click()
+        await tab.page.get_by_role("button", name="Stop it, and begin").click()
+        turn = await tab.ask("say anew")
+        await tab.expect(turn).to_contain_text("Waiting for the connection")
+        link.mend()
+        await tab.page.evaluate("void dispatchEvent(new Event('online'))")
+        await tab.becomes(turn, "done")
+        await eventually(agent.cancelled.is_set)
+        await tab.expect(".turns > *").to_have_count(1)
+
+
 async def test_a_new_conversation_on_a_dead_link_is_a_new_session_and_the_old_one_ends(tab: "Tab") -> None:
     async with stage() as (agent, server), linked(server.port) as link:
         await tab.open(link.port)

@@ -354,10 +354,10 @@ export class AgentClient extends EventTarget {
     socket.close(1000);
   }
 
-  /** @param {Partial<State>} why */
-  #retryLater(why) {
+  /** @param {Partial<State>} why @param {number} [after] seconds that the server wants to be left alone */
+  #retryLater(why, after = 0) {
     const { firstDelay, maxDelay } = this.#options;
-    const delay = Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
+    const delay = 1000 * after + Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
     this.#timer = setTimeout(() => this.#open(), delay);
     this.#setState({ ...why, name: "waiting", retryAt: Date.now() + delay });
   }
@@ -568,7 +568,7 @@ export class AgentClient extends EventTarget {
   }
 
   /** @param {Record<string, any>} data */
-  #loginFailed({ code = "", message, error_id, agents }) {
+  #loginFailed({ code = "", message, error_id, agents, retry_after }) {
     this.#answered("login");
     // What could not be created has an entry in the server's log; a name that nobody has will not come to be one.
     const unknownAgent = code === "agent_unavailable" && !error_id;
@@ -578,7 +578,7 @@ export class AgentClient extends EventTarget {
       this.#sendLogin();
     } else if (PASSING.has(code) && !unknownAgent) {
       this.#detach();
-      this.#retryLater({ code, message });
+      this.#retryLater({ code, message }, retry_after);
     } else {
       this.#loginWanted = false;
       this.#giveUp({ name: "refused", code, message, agents }, message);

@@ -15,6 +15,8 @@ import { themeButton } from "./theme.js";
 import { called, Welcome } from "./welcome.js";
 
 const INSPECTOR_KEY = "agent-console inspector";
+/** States in which there is no connection and none is tried for. */
+const GONE = new Set(["idle", "refused"]);
 
 class Console {
   #agent = new URLSearchParams(location.search).get("agent") ?? undefined;
@@ -243,11 +245,14 @@ class Console {
     await this.#client.logout().catch(ignore);
   }
 
-  /** A session of this page alone is logged out; one that another window has taken up is left to it. */
+  /**
+   * A session of this page alone is logged out, once there is a connection to do so; one that another window has taken
+   * up is left to it.
+   */
   async #fresh() {
     this.#note("begun", {});
     this.#composer.focus();
-    if (this.#client.state.name === "ready") await this.#client.logout().catch(ignore);
+    if (!GONE.has(this.#client.state.name)) await this.#client.logout().catch(ignore);
     this.#client.session = null;
     this.#login();
   }

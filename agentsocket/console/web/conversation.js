@@ -237,7 +237,10 @@ export class Conversation {
 
   /** Moves on the clocks of what runs; those of a lost connection stand. @param {number} now @param {boolean} connected */
   tick(now, connected) {
-    for (const turn of this.#turns) if (turn.live) connected ? turn.tick(now) : turn.stand(now);
+    for (const turn of this.#turns) {
+      if (turn.live && connected) turn.tick(now);
+      else if (turn.live) turn.stand(now);
+    }
   }
 
   get empty() {

@@ -27,6 +27,7 @@ const CAUSES = new Map(
     1011: "The server gave the connection up.",
     1013: "The server is at its capacity.",
     4000: "The page was too slow to read what the server sent.",
+    4401: "The login has run out.",
     4429: "Too many messages were sent at once.",
     4500: "The token was refused three times.",
     4501: "This session was taken up in another window.",
