@@ -39,7 +39,9 @@ class Agent(Protocol):
 
     How ``run`` ends is how its task ends: it returns, and the client gets ``agent_response``; it raises, ``error``;
     it is cancelled, ``task_cancelled``. It is called concurrently on one instance. An agent may also have
-    ``async def aclose(self) -> None``, called once when its session ends.
+    ``async def aclose(self) -> None``, called once when its session ends; and, as an attribute of its own, its class or
+    its factory, what people are told of it before they ask: ``title: str``, ``description: str`` in a sentence, and
+    ``starters: list[str]``, questions to begin with.
     """
 
     async def run(self, message: str, turn: Turn) -> str | AgentResponse:

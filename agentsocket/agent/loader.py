@@ -113,7 +113,7 @@ def _factory(found: Any, spec: str) -> AgentFactory:
         _check(found, spec)
         return _Factory(found)
     if required == 1 and not inspect.isclass(found):
-        return lambda: PlainAgent(found)
+        return _Shared(PlainAgent, found)
     raise AgentNotLoadable(
         f"cannot load agent '{spec}': '{found!r:.80}' has {required} required parameters; accepted is {ACCEPTED}"
     )
@@ -124,7 +124,7 @@ def _of_framework(found: Any, spec: str) -> AgentFactory:
         adapt(found)  # so that what cannot be served is told at the start
     except UnsupportedAgent as exc:
         raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
-    return lambda: adapt(found)  # the object is shared, the memory in its adapter is the session's own
+    return _Shared(adapt, found)  # the object is shared, the memory in its adapter is the session's own
 
 
 def _check(factory: Any, spec: str) -> None:
@@ -137,11 +137,22 @@ def _check(factory: Any, spec: str) -> None:
         raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
 
 
+class _Shared:
+    """Makes agents of one object, a function or a framework's agent."""
+
+    def __init__(self, make: Callable[[Any], Agent], found: Any) -> None:
+        self._make = make
+        self.__wrapped__ = found  # for whoever wants to know what it is of
+
+    def __call__(self) -> Agent:
+        return self._make(self.__wrapped__)
+
+
 class _Factory:
     """Calls a factory that came with the agent."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
+        self._function = self.__wrapped__ = function
         self._quick = inspect.iscoroutinefunction(function)
         self._native: type | None = None
 
@@ -192,6 +203,7 @@ class _Opened:
 
     def __init__(self, agent: Agent, close: Callable[[], Awaitable[None]]) -> None:
         self._agent, self._close = agent, close
+        self.__wrapped__ = agent
         self.run = agent.run
 
     async def aclose(self) -> None:

@@ -176,16 +176,18 @@ class ConnectionHandler:
         self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}"
         self._session = session
         if login.features is not None:
-            self._tell_terms(response)
+            self._tell_terms(session, response)
         self.writer.write(encode(response))
         self._connection.beat(HEARTBEAT if "heartbeat" in (login.features or ()) else None)
         session.attach(self, after=login.last_seq or 0 if response.lossless else None)
 
-    def _tell_terms(self, response: LoginResponse) -> None:
+    def _tell_terms(self, session: Session, response: LoginResponse) -> None:
         """Tell a client what it may rely on and has to keep to."""
         response.features = list(FEATURES)
         response.max_message_size = self._settings.max_message_size
         response.heartbeat = self._settings.ping_interval
+        response.agent = session.introduce()
+        response.agents = self._manager.cards
 
     def _expect_login(self) -> None:
         self._connection.expect(self._settings.login_timeout, CloseCode.LOGIN_TIMEOUT, "no login in time")

@@ -34,6 +34,17 @@ class OfflineAgent:
     It remembers the conversation and the person's notes; several messages may be answered at the same time.
     """
 
+    title: Final = "Built-in agent"
+    description: Final = (
+        "Knows the time anywhere, does arithmetic, dates and units, keeps notes and counts down. It asks before it "
+        "deletes anything."
+    )
+    starters: Final = (
+        "What time is it in Tokyo, in Paris and in New York?",
+        "Remember that the deploy is on Friday, and delete all my notes",
+        "Count down from 20, and how many days until Christmas?",
+    )
+
     def __init__(self, tools: Sequence[Tool] = TOOLS, *, tick: float = 1.0) -> None:
         """Start a conversation; ``tick`` is how many seconds a step of a countdown takes."""
         self._tools = tools
@@ -121,6 +132,9 @@ async def _say(text: str, turn: Turn) -> None:
 
 class AgentMaker:
     """The factory: makes the agent of one session, with a model where ``AGENT_MODEL`` names one."""
+
+    # With a model it has the same tools.
+    title, description, starters = OfflineAgent.title, OfflineAgent.description, OfflineAgent.starters
 
     def __call__(self) -> Agent:
         """Make one.

@@ -30,9 +30,9 @@ class ProtocolError(Exception):
     """What is wrong with a frame, as its answer will say it: nothing of the peer's own is repeated.
 
     ``fields`` are what the ``error`` carries beside them: ``request_id``, ``task_id``, ``error_id``, ``retry_after``,
-    ``scope``.
+    ``scope``, ``agents``.
     """
 
-    def __init__(self, code: ErrorCode, message: str, **fields: str | float | None) -> None:
+    def __init__(self, code: ErrorCode, message: str, **fields: object) -> None:
         super().__init__(message)
         self.code, self.message, self.fields = code, message, fields

@@ -229,6 +229,7 @@ class ErrorFrame(ServerFrame):
     error_id: Optional[str] = None  # stands in the server's log, beside the details
     retry_after: Optional[float] = None
     scope: Optional[Literal["session", "user", "server"]] = None
+    agents: Optional[list[AgentCard]] = None
 
     @classmethod
     def of(cls, error: ProtocolError) -> Self:

@@ -9,12 +9,13 @@ import secrets
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
+from agentsocket.agent.card import card
 from agentsocket.agent.contract import Agent, AgentFactory
 from agentsocket.containment.exits import CONTAINED, contained
 from agentsocket.containment.stopping import failure_of, outcome
 from agentsocket.containment.threads import THREADS, Threads
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
-from agentsocket.protocol.frames import AgentRequest, Login, LoginResponse, LogoutResponse
+from agentsocket.protocol.frames import AgentCard, AgentRequest, Login, LoginResponse, LogoutResponse
 from agentsocket.session.agent_task import AgentTask, all_over, told
 from agentsocket.session.budget import Budget
 from agentsocket.session.instance import Instance
@@ -48,6 +49,12 @@ class SessionManager:
         self._places = Places(settings.max_sessions, settings.max_sessions_per_address)
         self._kept: set[asyncio.Task[Any]] = set()
 
+    @functools.cached_property
+    def cards(self) -> list[AgentCard]:
+        """The agents that a login may name, without their starters."""
+        cards = [card(name, create_agent) for name, create_agent in self._agents.items()]
+        return [each.model_copy(update={"starters": None}) for each in cards]
+
     def new_agent(self, login: Login, share: str) -> Instance | Awaitable[Instance]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
 
@@ -57,10 +64,13 @@ class SessionManager:
             ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
         """
         self._refuse_while_shutting_down()
-        create_agent = self._agents.get(login.agent or next(iter(self._agents)))
+        create_agent = self._agents.get(self._name(login))
         if create_agent is None:
             names = ", ".join(self._agents)
-            raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.")
+            agents = None if login.features is None else self.cards
+            raise ProtocolError(
+                ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.", agents=agents
+            )
         idle = self._places.in_the_way(share)
         context = contextvars.copy_context()
         context.run(THREADS.set, self._makers)
@@ -79,7 +89,9 @@ class SessionManager:
 
     def open(self, login: Login, instance: Instance, share: str) -> tuple[Session, LoginResponse]:
         """Open a session, with what ``new_agent`` has made for the same login and share."""
-        session = Session(instance, self, share, resumable=bool(login.resumable))
+        name = self._name(login)
+        introduce = functools.partial(card, name, instance.agent, self._agents[name])
+        session = Session(instance, self, share, resumable=bool(login.resumable), introduce=introduce)
         self.sessions[session.id] = session
         self._places.take(share)
         logger.debug("session %s opened", session.id)
@@ -170,6 +182,9 @@ class SessionManager:
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)
         return task
+
+    def _name(self, login: Login) -> str:
+        return login.agent or next(iter(self._agents))
 
     async def _expect_agent(self, agent: Awaitable[Agent], context: contextvars.Context, share: str) -> Instance:
         creation = self.keep(asyncio.create_task(contained(agent), context=context))

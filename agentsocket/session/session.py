@@ -4,12 +4,13 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import (
+    AgentCard,
     AgentRequest,
     CancelRequest,
     ErrorFrame,
@@ -65,7 +66,11 @@ class Owner(Protocol):
 class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
 
-    def __init__(self, instance: Instance, owner: Owner, share: str, *, resumable: bool) -> None:
+    def __init__(
+        self, instance: Instance, owner: Owner, share: str, *, resumable: bool, introduce: Callable[[], AgentCard]
+    ) -> None:
+        self.introduce = introduce
+        """Tells what people are to be told of its agent."""
         self.id = secrets.token_hex(16)
         self.share = share
         """Whose places it has one of; empty for nobody's."""

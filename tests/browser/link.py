@@ -12,6 +12,7 @@ class Link:
         self.target = target
         self.whole = True
         self._open: set[asyncio.StreamWriter] = set()
+        self._silent: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -22,6 +23,10 @@ class Link:
         self.whole = False
         for writer in list(self._open):
             writer.transport.abort()
+
+    def fall_silent(self) -> None:
+        """Let every connection die without a word, as when a phone leaves its network; new ones work."""
+        self._silent |= self._open
 
     def mend(self) -> None:
         self.whole = True
@@ -43,10 +48,12 @@ class Link:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
+                if writer not in self._silent:
+                    writer.write(data)
+                    await writer.drain()
         writer.close()
         self._open.discard(writer)
+        self._silent.discard(writer)
 
 
 @contextlib.asynccontextmanager

@@ -43,6 +43,7 @@ ACTIONS = {
     "cancel_request": "({task_id}) => void client.cancel(task_id)",
     "input_response": "({task_id, input_id, response}) => client.answer(task_id, input_id, response)",
     "logout": "() => void client.logout()",
+    "heartbeat": "() => client.wake()",
 }
 
 
@@ -133,9 +134,13 @@ async def test_the_module_sends_each_frame_as_the_contract_has_it(tab: "Tab", na
     async with puppet() as server:
         await load(tab, server.port)
         if golden["event"] != "login":
-            await log_in(tab, server)
+            await log_in(tab, server, "login_response.terms")
         await tab.page.evaluate(f"(data) => ({ACTIONS[golden['event']]})(data)", golden["data"])
+        if golden["event"] in {"cancel_request", "logout"}:
+            await server.hears("heartbeat")
         heard = await server.hears(golden["event"])
+        if golden["event"] == "login":
+            golden = {**golden, "data": {**golden["data"], "features": ["heartbeat"]}}
         if golden["event"] == "agent_request":
             golden = {**golden, "data": {"request_id": heard["data"]["request_id"], **golden["data"]}}
         assert heard == golden
@@ -395,7 +400,160 @@ async def test_one_of_several_agents_is_asked_for_by_its_name(tab: "Tab") -> Non
     async with puppet() as server:
         await load(tab, server.port)
         await tab.page.evaluate("void page.make({agent: 'helper'}).login()")
-        assert (await server.hears("login"))["data"] == {"agent": "helper", "resumable": True}
+        assert (await server.hears("login"))["data"] == {
+            "agent": "helper",
+            "resumable": True,
+            "features": ["heartbeat"],
+        }
         await tab.page.goto(f"http://127.0.0.1:{server.port}/?agent=helper")
         assert (await server.hears("login"))["data"]["agent"] == "helper"
-        await tab.sees(".host", "helper")
+        await server.connected()
+        await server.connected()
+        await server.say("login_response")
+        await tab.sees(".bar h1", "helper")
+
+
+async def test_a_link_that_falls_silent_is_lost_and_taken_up_again(tab: "Tab") -> None:
+    async with stage(ping_interval=0.2) as (agent, server), linked(server.port) as link:
+        await load(tab, link.port)
+        await tab.page.evaluate("page.make({firstDelay: 1}).login()")
+        await tab.page.evaluate("void (window.answer = client.ask('park'))")
+        await asyncio.wait_for(agent.parked.wait(), PATIENCE)
+        link.fall_silent()
+        agent.gate.set()
+        assert await tab.page.evaluate("window.answer") == "released"
+
+
+async def test_a_link_that_is_only_quiet_stands(tab: "Tab") -> None:
+    async with stage(ping_interval=0.1) as (_, server):
+        await load(tab, server.port)
+        beats = await tab.page.evaluate(
+            """async () => {
+                await page.make().login();
+                const states = [], beats = [];
+                client.addEventListener("state", ({ detail }) => states.push(detail.name));
+                await new Promise((done) => client.addEventListener("frame", ({ detail }) => {
+                    if (beats.push(detail.frame.event) === 8) done();
+                }));
+                return [new Set(beats).size, beats[0], states.length];
+            }"""
+        )
+        assert beats == [1, "heartbeat", 0]
+
+
+@pytest.mark.parametrize("event", ["online", "pageshow", "visibilitychange"])
+async def test_a_page_that_wakes_up_finds_out_at_once_whether_its_link_is_dead(tab: "Tab", event: str) -> None:
+    async with stage(ping_interval=600) as (_, server), linked(server.port) as link:
+        await load(tab, link.port)
+        await tab.page.evaluate("page.make({firstDelay: 1, probePatience: 100}).login()")
+        link.fall_silent()
+        where = "document" if event == "visibilitychange" else "window"
+        wake = f"void {where}.dispatchEvent(new Event('{event}'))"
+        await tab.page.evaluate(
+            f"""() => new Promise((done) => {{
+                client.addEventListener("state", ({{ detail }}) => detail.name === "ready" && done());
+                {wake};
+            }})"""
+        )
+        assert await tab.page.evaluate("client.ask('emit again')") == "again"
+
+
+async def test_a_page_that_wakes_up_with_its_link_alive_keeps_it(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server, "login_response.terms")
+        await tab.page.evaluate("void dispatchEvent(new Event('online'))")
+        assert await server.hears("heartbeat") == GOLDEN["heartbeat"]
+        await server.say("heartbeat")
+        await tab.page.evaluate("void client.sendAgentRequest('on')")
+        await server.hears("agent_request")
+
+
+async def test_an_older_server_is_sent_nothing_that_it_does_not_know(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server)
+        await tab.page.evaluate("void dispatchEvent(new Event('online'))")
+        await tab.page.evaluate("void client.cancel('77aa')")
+        await server.hears("cancel_request")
+
+
+QUICK = "{firstDelay: 1, slowPatience: 500, probePatience: 300}"
+
+
+@pytest.mark.parametrize("terms", ["login_response.terms", "login_response.resumable"])
+@pytest.mark.parametrize(
+    ("action", "request_event", "answer"),
+    [
+        ("client.cancel('5f0c2a9be1d34c77')", "cancel_request", "task_cancelled"),
+        ("client.logout()", "logout", "logout_response"),
+    ],
+)
+async def test_a_stop_and_a_logout_on_a_dead_link_go_to_the_next_connection(
+    tab: "Tab", terms: str, action: str, request_event: str, answer: str
+) -> None:
+    features = GOLDEN[terms]["data"].get("features", [])
+
+    async def asked(server: Puppet) -> None:
+        for event in [*features, request_event]:
+            await server.hears(event)
+
+    async with puppet() as server:
+        await load(tab, server.port)
+        await tab.page.evaluate(f"void (window.loggedIn = page.make({QUICK}).login())")
+        await server.connected()
+        await server.hears("login")
+        await server.say(terms, resumable=True, resume_token="secret")
+        await tab.page.evaluate("window.loggedIn")
+        await tab.page.evaluate(f"void (window.done = {action})")
+        await asked(server)
+        await server.connected()  # since nothing was said to that
+        await server.hears("login")
+        await server.say("login_response.resumed", lossless=True, tasks=[], features=features)
+        await asked(server)
+        await server.say(answer)
+        await tab.page.evaluate("window.done")
+
+
+async def test_a_login_without_an_answer_is_tried_on_another_connection(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await tab.page.evaluate(f"void (window.loggedIn = page.make({QUICK}).login())")
+        for _ in range(2):
+            await server.connected()
+            await server.hears("login")
+        await server.say("login_response")
+        await tab.page.evaluate("window.loggedIn")
+
+
+async def test_what_is_too_long_for_the_server_is_refused_before_it_is_sent(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server, "login_response.terms")
+        refused = await tab.page.evaluate(
+            """async () => {
+                const why = (error) => [error.constructor.name, error.limit, error.size];
+                const long = "é".repeat(131072); // one byte for each of its halves, and the frame round it
+                const tries = [
+                    client.sendAgentRequest(long), client.ask(long), (async () => client.check(long))(),
+                    (async () => client.answer("77aa", "9d3e", { reason: long }))(),
+                    (async () => client.sendText(long))(),
+                ];
+                return Promise.all(tries.map((one) => one.then(() => "sent", why)));
+            }"""
+        )
+        assert [one[:2] for one in refused[:4]] == [["MessageTooBig", 262144]] * 4
+        assert all(size > 262144 for _, _, size in refused[:4])
+        assert refused[4] == "sent"  # it is the limit to the byte
+        await server.socket.close(1011)
+
+
+async def test_an_agent_that_is_not_there_is_not_tried_for_ever(tab: "Tab") -> None:
+    async with stage() as (_, server):
+        await load(tab, server.port)
+        state = await tab.page.evaluate(
+            "page.make({agent: 'typo'}).login().then(() => null, (error) => [error.code, client.state])"
+        )
+        assert state[0] == "agent_unavailable"
+        assert state[1]["name"] == "refused"
+        assert state[1]["agents"] == [{"name": "agent"}]

@@ -128,6 +128,25 @@ async def test_each_of_several_tasks_has_its_own_stop(tab: "Tab") -> None:
         await tab.expect(parked.locator(".answer")).to_have_text("released")
 
 
+async def test_a_tool_that_a_stop_has_stopped_has_not_failed(tab: "Tab") -> None:
+    async with stage() as (agent, server):
+        await tab.open(server.port)
+        turn = await tab.ask("tools")
+        await tab.expect(turn.locator(".tool.running")).to_have_count(2)
+        await turn.get_by_role("button", name="Stop").click()
+        await tab.becomes(turn, "stopped")
+        for _ in range(2):
+            await tab.expect(turn.locator(".tool.stopped")).to_have_count(2)
+            await tab.expect(turn.locator(".tool.failed")).to_have_count(0)
+            await tab.expect(turn.locator(".tool").first).to_contain_text("Stopped")
+            await tab.expect(turn).not_to_contain_text("before this tool did")
+            await tab.page.reload()
+            await tab.ready()
+        agent.gate.set()
+        failing = await tab.ask_and_wait("tools")
+        await tab.expect(failing.locator(".tool.failed")).to_have_count(1)
+
+
 async def test_an_approval_is_a_form_whose_arguments_can_be_edited(tab: "Tab") -> None:
     async with stage() as (agent, server):
         await tab.open(server.port)

@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.browser.agents import stage
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.browser.chromium import Tab
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+TIMES = "\N{MULTIPLICATION SIGN}"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
 
 
@@ -58,6 +61,40 @@ async def test_frames_can_be_filtered_by_task_and_event_and_copied(tab: "Tab") -
         assert await tab.frames() == []
 
 
+async def test_text_that_streams_is_one_row_with_its_count(tab: "Tab") -> None:
+    async with stage() as (agent, server):
+        await tab.open(server.port)
+        first, second = await tab.ask("stream"), await tab.ask("stream")
+        await tab.becomes(second, "running")
+        for piece in ("one ", "two ", "three ", "four "):  # to one and to the other, in turns
+            agent.steps.put_nowait(piece)
+            await eventually(agent.steps.empty)
+        outputs = tab.page.locator(".row", has_text="agent_output")
+        await tab.expect(outputs.locator(".event")).to_have_text([f"agent_output {TIMES} 2"] * 2)
+        await tab.expect(outputs.first.locator(".glance")).to_have_text("one three ")
+        await tab.expect(outputs.first.locator(".when")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d\.\d\d\d$"))
+        await outputs.first.click()
+        await tab.sees(".detail h3", f"agent_output {TIMES} 2")
+        await tab.page.locator(".detail").get_by_role("button", name="Copy these frames as JSON").click()
+        lines = (await tab.clipboard()).splitlines()
+        assert [json.loads(line)["data"]["output"] for line in lines] == ["one ", "three "]
+        agent.steps.put_nowait("")
+        agent.steps.put_nowait("")
+        for turn in (first, second):
+            await tab.becomes(turn, "done")
+        said = [entry["frame"]["data"].get("output") for entry in await tab.frames()]
+        assert [piece for piece in said if piece] == ["one ", "two ", "three ", "four "]
+        assert int(await tab.page.locator(".count").inner_text()) == len(said)
+        await tab.page.get_by_label("Filter by event").select_option("agent_output")
+        await tab.expect(tab.page.locator(".row .event")).to_have_text(["agent_output"] * 4)
+        # Where something else comes between, a new row begins.
+        await tab.page.get_by_label("Filter by event").select_option("")
+        await tab.page.get_by_role("button", name="Clear").click()
+        agent.gate.set()
+        await tab.ask_and_wait("tools")
+        await tab.expect(outputs).to_have_count(2)
+
+
 async def test_a_frame_can_be_sent_by_hand_also_a_wrong_one(tab: "Tab") -> None:
     async with stage() as (agent, server):
         await tab.open(server.port)
@@ -78,7 +115,7 @@ async def test_a_frame_can_be_sent_by_hand_also_a_wrong_one(tab: "Tab") -> None:
 async def test_the_list_of_frames_is_moved_through_with_the_keyboard(tab: "Tab") -> None:
     async with stage() as (_, server):
         await tab.open(server.port)
-        await tab.ask_and_wait("burst 300")
+        await tab.ask_and_wait("calls 150")
         frames = tab.page.get_by_role("listbox", name="Frames")
         await frames.focus()
         for key, position in (("End", "305"), ("ArrowUp", "304"), ("Home", "1"), ("ArrowDown", "2")):

@@ -42,7 +42,7 @@ async def test_too_many_failed_logins_from_one_address_have_to_wait_whatever_the
         assert (await refused(reception, address="192.0.2.7")).code == ErrorCode.AUTHENTICATION_FAILED
     waits = await refused(reception, token="right", address="192.0.2.7")
     assert waits.code == ErrorCode.RATE_LIMITED
-    assert 0 < float(waits.fields["retry_after"] or 0) <= 60
+    assert waits.fields["retry_after"] in range(1, 61)
     await proved(reception, token="right", address="192.0.2.8")
 
 

@@ -107,7 +107,9 @@ def adapt(obj: object, **run_options: Any) -> Agent:
     if _release(framework.package) < framework.oldest:
         raise UnsupportedAgent(f"{framework.package} {version(framework.package)} is too old. {needed}")
     adapter = getattr(import_module(f"{__package__}.{framework.module}"), framework.adapter)
-    return cast("Agent", adapter(obj, **run_options))
+    agent = adapter(obj, **run_options)
+    agent.__wrapped__ = obj  # its name and description are the agent's
+    return cast("Agent", agent)
 
 
 def _find(obj: object) -> tuple[Framework, bool] | None:

@@ -8,16 +8,21 @@
  *     await client.logout();
  *     client.close();
  *
- * A lost connection is taken up again by itself, and `stream` and `ask` go on as if nothing had happened. Events:
- * "state" (`detail` is `client.state`) and "frame" (`detail` is a `Passed`: every frame, in both directions).
+ * A lost connection is taken up again by itself, and `stream` and `ask` go on as if nothing had happened. It counts as
+ * lost as well where it is silent for longer than the server ever is, and where an answer is overdue. Events: "state"
+ * (`detail` is `client.state`) and "frame" (`detail` is a `Passed`: every frame, in both directions).
  *
  * @typedef {{event: string, data: Record<string, any>, gap?: true}} Frame
  *   `gap` marks what was rebuilt from a snapshot, because frames were lost before they could be sent again.
  * @typedef {{direction: "sent" | "received", text: string, frame: Frame | null, duplicate: boolean}} Passed
  * @typedef {{session_id: string, resume_token: string, last_seq: number}} Session
- * @typedef {"idle" | "connecting" | "connected" | "logging_in" | "ready" | "waiting" | "refused"} StateName
- * @typedef {{name: StateName, code?: number | string, message?: string, retryAt?: number}} State
- *   `code` is a close code or an error's code; "refused" is left only by `connect`, `login` or `resume`.
+ * @typedef {"idle" | "connecting" | "connected" | "logging_in" | "ready" | "logging_out" | "waiting" | "refused"}
+ *   StateName
+ * @typedef {{name: string, title?: string, description?: string, starters?: string[]}} AgentCard
+ * @typedef {{name: StateName, code?: number | string, message?: string, retryAt?: number, opened?: boolean,
+ *   agents?: AgentCard[]}} State
+ *   `code` is a close code or an error's code; `opened` is false where the connection never opened; `agents` are those
+ *   that there are where the one that was wanted is not. "refused" is left only by `connect`, `login` or `resume`.
  * @typedef {{task_id: string, status: string, output: string, response?: string, pending_inputs?: Record<string, any>[]}} Snapshot
  */
 
@@ -39,8 +44,29 @@ export class TaskCancelled extends Error {}
 /** The connection is gone for good, or the session with its tasks. */
 export class ConnectionLost extends Error {}
 
+/** What was to be sent is longer than the server takes; it was not sent. `size` and `limit` in bytes. */
+export class MessageTooBig extends Error {
+  /** @param {number} size @param {number} limit */
+  constructor(size, limit) {
+    super(`This is too long for the server: ${size} bytes, and it takes ${limit}.`);
+    this.size = size;
+    this.limit = limit;
+  }
+}
+
+const FEATURES = ["heartbeat"];
+/** A connection is lost when nothing was heard for so many times the interval in which the server says something. */
+const SILENCE = 2.5;
+/** Milliseconds by which a timer is late only where the page, or all of the machine, has slept. */
+const SLEPT = 1000;
 const ENDS = new Set(["agent_response", "error", "task_cancelled"]);
-const PASSING = new Set(["too_many_sessions", "agent_unavailable", "shutting_down", "rate_limited"]);
+const PASSING = new Set([
+  "too_many_sessions",
+  "agent_unavailable",
+  "authentication_unavailable",
+  "shutting_down",
+  "rate_limited",
+]);
 // A session whose numbers do not fit (it is not the one that was meant) is as good as none.
 const LOST_SESSION = new Set(["session_not_found", "invalid_frame"]);
 const FINAL_CLOSE_CODES = new Set([1000, 1003, 1007, 1009]);
@@ -92,9 +118,19 @@ export class AgentClient extends EventTarget {
   #token;
   #options;
   /** @type {WebSocket | null} */ #socket = null;
+  #opened = false;
   #wanted = false;
   #loginWanted = false;
+  #leaving = false;
   #attempt = 0;
+  #heardAt = 0;
+  /** Milliseconds within which the server always says something; 0 where it does not say. */ #heartbeat = 0;
+  #answersHeartbeats = false;
+  #limit = Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #silence;
+  /** Answers that have to come in time, each with its timer. @type {Map<string, ReturnType<typeof setTimeout>>} */
+  #due = new Map();
+  /** @type {AbortController | null} */ #awake = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   /** @type {Map<string, {message: string, sent: boolean, queue: FrameQueue, resolve: Function, reject: Function}>} */
   #requests = new Map();
@@ -106,17 +142,31 @@ export class AgentClient extends EventTarget {
   /**
    * @param {string | URL} url
    * @param {{token?: string, agent?: string, resumable?: boolean, firstDelay?: number, maxDelay?: number,
-   *   patience?: number}} [options]
-   *   `agent` is one of several that the server has. Delays in milliseconds: back-off from `firstDelay` to `maxDelay`,
-   *   and `patience` for a connection to open or a request to be confirmed before the connection is given up as dead.
+   *   patience?: number, slowPatience?: number, probePatience?: number}} [options]
+   *   `agent` is one of several that the server has. Milliseconds: back-off from `firstDelay` to `maxDelay`; and what
+   *   the client waits before it gives the connection up as dead: `patience` for it to open and for a request to be
+   *   confirmed, `slowPatience` for what may take an agent's time (login, logout, a cancel), and `probePatience` for any
+   *   sign of life where one was asked for.
    */
-  constructor(url, { token, agent, resumable = true, firstDelay = 1000, maxDelay = 30000, patience = 10000 } = {}) {
+  constructor(
+    url,
+    {
+      token,
+      agent,
+      resumable = true,
+      firstDelay = 1000,
+      maxDelay = 30000,
+      patience = 10000,
+      slowPatience = 6 * patience,
+      probePatience = patience / 2,
+    } = {},
+  ) {
     super();
     this.#url = url;
     this.#token = token;
     this.#agent = agent;
     this.#resumable = resumable;
-    this.#options = { firstDelay, maxDelay, patience };
+    this.#options = { firstDelay, maxDelay, patience, slowPatience, probePatience };
   }
 
   /** Opens the connection, as often as it takes. Rejects with `ConnectionLost` where trying again is of no use. */
@@ -132,6 +182,7 @@ export class AgentClient extends EventTarget {
   async login({ token } = {}) {
     if (token !== undefined) this.#token = token || undefined;
     this.#loginWanted = true;
+    this.#leaving = false;
     if (this.state.name === "connected") this.#sendLogin();
     else if (!this.#wanted) this.#open();
     await this.#until("ready");
@@ -153,8 +204,22 @@ export class AgentClient extends EventTarget {
   }
 
   /**
-   * Starts a task; sent once there is a session. Resolves to the task's id, rejects with `ServerError` or
-   * `ConnectionLost`. Its frames come as "frame" events; `stream` and `ask` are the comfortable ways.
+   * Finds out at once whether the connection still stands; tries again where it is known not to. The client does so by
+   * itself when the page wakes up or the network comes back.
+   */
+  wake() {
+    if (this.state.name === "ready" || this.state.name === "logging_out") this.#probe();
+    else this.retryNow();
+  }
+
+  /** Throws `MessageTooBig` where the server would not take a request of this text. @param {string} message */
+  check(message) {
+    this.#encode("agent_request", { message, request_id: newRequestId() });
+  }
+
+  /**
+   * Starts a task; sent once there is a session. Resolves to the task's id, rejects with `ServerError`,
+   * `MessageTooBig` or `ConnectionLost`. Its frames come as "frame" events; `stream` and `ask` are the comfortable ways.
    * @param {string} message
    * @param {{requestId?: string}} [options] the id under which it was sent before, so that it never runs twice
    * @returns {Promise<string>}
@@ -165,7 +230,7 @@ export class AgentClient extends EventTarget {
 
   /**
    * The frames of one task, the last one being its `agent_response`. Leaving the loop early stops the task. Throws
-   * `ServerError`, `TaskCancelled` or `ConnectionLost`.
+   * `ServerError`, `TaskCancelled`, `MessageTooBig` or `ConnectionLost`.
    * @param {string} message
    * @returns {AsyncGenerator<Frame, void, void>}
    */
@@ -210,22 +275,27 @@ export class AgentClient extends EventTarget {
       resolve = () => done(undefined);
     });
     this.#cancels.set(taskId, { promise, resolve });
-    if (this.state.name === "ready") this.#send("cancel_request", { task_id: taskId });
+    if (this.state.name === "ready") this.#sendCancel(taskId);
     return promise;
   }
 
-  /** Answers an `input_required`. @param {string} taskId @param {string} inputId @param {unknown} response */
+  /**
+   * Answers an `input_required`. Throws `MessageTooBig`.
+   * @param {string} taskId @param {string} inputId @param {unknown} response
+   */
   answer(taskId, inputId, response) {
     const answer = { data: { task_id: taskId, input_id: inputId, response }, sent: this.state.name === "ready" };
+    this.#encode("input_response", answer.data);
     this.#answers.set(inputId, answer);
     if (answer.sent) this.#send("input_response", answer.data);
   }
 
-  /** Ends the session with its tasks; the connection stays open. */
+  /** Ends the session with its tasks, once the connection stands where it is lost just now; it stays open. */
   async logout() {
     this.#loginWanted = false;
-    if (this.state.name === "ready") this.#send("logout", {});
-    else this.#forget(new ConnectionLost("Logged out."));
+    this.#leaving = this.#wanted && (this.session !== null || this.state.name === "logging_in");
+    if (this.state.name === "ready") this.#sendLogout();
+    else if (!this.#leaving) this.#forget(new ConnectionLost("Logged out."));
     if (this.#wanted) await this.#until("connected");
   }
 
@@ -234,10 +304,10 @@ export class AgentClient extends EventTarget {
     this.#giveUp({ name: "idle" }, "The client was closed.");
   }
 
-  /** Sends any text whatever, as it is. @param {string} text */
+  /** Sends any text whatever, as it is. Throws `MessageTooBig` or `ConnectionLost`. @param {string} text */
   sendText(text) {
     if (this.#socket?.readyState !== WebSocket.OPEN) throw new ConnectionLost("There is no connection.");
-    this.#socket.send(text);
+    this.#socket.send(this.#fitting(text));
     this.#report("sent", text, parseFrame(text));
   }
 
@@ -245,15 +315,18 @@ export class AgentClient extends EventTarget {
 
   #open() {
     this.#wanted = true;
+    this.#opened = false;
+    this.#stayAwake();
     clearTimeout(this.#timer);
     this.#setState({ name: "connecting" });
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    this.#timer = setTimeout(() => this.#drop(socket, 1006), this.#options.patience);
+    this.#expect("open", this.#options.patience);
     socket.onopen = () => {
-      clearTimeout(this.#timer);
+      this.#opened = true;
+      this.#answered("open");
       this.#setState({ name: "connected" });
-      if (this.#loginWanted && this.state.name === "connected") this.#sendLogin();
+      if ((this.#loginWanted || this.#leaving) && this.state.name === "connected") this.#sendLogin();
     };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => this.#drop(socket, code);
@@ -266,22 +339,25 @@ export class AgentClient extends EventTarget {
     if (!this.session) this.#failTasks(new ConnectionLost("The connection was lost, and the task with it."));
     if (FINAL_CLOSE_CODES.has(code) || code >= 4500)
       this.#giveUp({ name: "refused", code }, "The connection was closed.");
-    else this.#retryLater({ code });
+    else this.#retryLater({ code, opened: this.#opened });
   }
 
   #detach() {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#timer);
+    clearTimeout(this.#silence);
+    for (const timer of this.#due.values()) clearTimeout(timer);
+    this.#due.clear();
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(1000);
   }
 
-  /** @param {Partial<State>} why */
-  #retryLater(why) {
+  /** @param {Partial<State>} why @param {number} [after] seconds that the server wants to be left alone */
+  #retryLater(why, after = 0) {
     const { firstDelay, maxDelay } = this.#options;
-    const delay = Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
+    const delay = 1000 * after + Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
     this.#timer = setTimeout(() => this.#open(), delay);
     this.#setState({ ...why, name: "waiting", retryAt: Date.now() + delay });
   }
@@ -289,6 +365,9 @@ export class AgentClient extends EventTarget {
   /** @param {State} state @param {string} message */
   #giveUp(state, message) {
     this.#wanted = false;
+    this.#leaving = false;
+    this.#awake?.abort();
+    this.#awake = null;
     this.#detach();
     for (const { reject } of this.#requests.values()) reject(new ConnectionLost(message));
     this.#requests.clear();
@@ -307,7 +386,8 @@ export class AgentClient extends EventTarget {
     return new Promise((resolve, reject) => {
       const look = () => {
         const { name, code, message } = this.state;
-        if (names.includes(name)) resolve();
+        const passing = this.#leaving && name === "connected"; // only to log out from the session
+        if (names.includes(name) && !passing) resolve();
         else if (typeof code === "string" && name === "refused") reject(new ServerError({ code, message }));
         else if (name === "refused" || name === "idle") reject(new ConnectionLost(`Closed with code ${code}.`));
         else return;
@@ -318,18 +398,115 @@ export class AgentClient extends EventTarget {
     });
   }
 
+  // ---- Signs of life ----
+
+  /** A dead link makes no sound: an answer that does not come in time says so. @param {string} what @param {number} ms */
+  #expect(what, ms) {
+    const socket = this.#socket;
+    this.#answered(what);
+    this.#due.set(
+      what,
+      setTimeout(() => socket && this.#drop(socket, 1006), ms),
+    );
+  }
+
+  /** @param {string} what */
+  #answered(what) {
+    clearTimeout(this.#due.get(what));
+    this.#due.delete(what);
+  }
+
+  #heard() {
+    this.#heardAt = Date.now();
+    this.#answered("heartbeat");
+  }
+
+  /** @param {Record<string, any>} login */
+  #keepTerms({ heartbeat, features = [], max_message_size }) {
+    this.#heartbeat = 1000 * (heartbeat ?? 0);
+    this.#answersHeartbeats = features.includes("heartbeat");
+    this.#limit = max_message_size ?? Infinity;
+    this.#watch();
+  }
+
+  /** Looks again when the silence would have become too long, had nothing been heard since. */
+  #watch() {
+    clearTimeout(this.#silence);
+    if (!this.#heartbeat) return;
+    const due = this.#heardAt + SILENCE * this.#heartbeat;
+    this.#silence = setTimeout(() => this.#listenFor(due), Math.max(0, due - Date.now()));
+  }
+
+  /** @param {number} due */
+  #listenFor(due) {
+    const slept = Date.now() - due > SLEPT;
+    const silent = Date.now() - this.#heardAt >= SILENCE * this.#heartbeat;
+    if (silent && !slept && this.#socket) return this.#drop(this.#socket, 1006);
+    if (silent) {
+      // What came in meanwhile may be about to be read.
+      this.#probe();
+      this.#heardAt = Date.now();
+    }
+    this.#watch();
+  }
+
+  #probe() {
+    if (!this.#answersHeartbeats || this.#due.has("heartbeat")) return;
+    this.#send("heartbeat", {});
+    this.#expect("heartbeat", this.#options.probePatience);
+  }
+
+  /** While a connection is wanted: what says that the page was away, or the network. */
+  #stayAwake() {
+    if (this.#awake) return;
+    this.#awake = new AbortController();
+    const { signal } = this.#awake;
+    for (const event of ["online", "pageshow"]) addEventListener(event, () => this.wake(), { signal });
+    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.wake(), { signal });
+  }
+
   // ---- Frames ----
 
-  /** @param {string} event @param {Record<string, any>} data */
-  #send(event, data) {
+  /** @param {string} event @param {Record<string, any>} data @returns {string} */
+  #encode(event, data) {
     // A lone surrogate would be escaped, and the server refuse the escape.
-    this.sendText(JSON.stringify({ event, data }, (_, value) => value?.toWellFormed?.() ?? value));
+    return this.#fitting(JSON.stringify({ event, data }, (_, value) => value?.toWellFormed?.() ?? value));
+  }
+
+  /** @param {string} text @returns {string} the same, if the server takes it */
+  #fitting(text) {
+    // A character is at most three bytes for each of its two halves: what is short need not be encoded to be counted.
+    if (3 * text.length <= this.#limit) return text;
+    const size = new TextEncoder().encode(text).length;
+    if (size > this.#limit) throw new MessageTooBig(size, this.#limit);
+    return text;
+  }
+
+  /** Where the connection breaks just now, the frame is sent again after it. @param {string} event @param {object} data */
+  #send(event, data) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.sendText(this.#encode(event, data));
   }
 
   #sendLogin() {
     this.#setState({ name: "logging_in" });
     const wanted = { resumable: this.#resumable || undefined, agent: this.#agent };
-    this.#send("login", { token: this.#token, ...(this.session ?? wanted) });
+    this.#send("login", { token: this.#token, features: FEATURES, ...(this.session ?? wanted) });
+    this.#expect("login", this.#options.slowPatience);
+  }
+
+  #sendLogout() {
+    this.#setState({ name: "logging_out" });
+    this.#probe();
+    this.#send("logout", {});
+    this.#expect("logout", this.#options.slowPatience);
+  }
+
+  /** @param {string} taskId */
+  #sendCancel(taskId) {
+    // The agent may take its time to stop; a dead link is to be told from that at once.
+    this.#probe();
+    this.#send("cancel_request", { task_id: taskId });
+    this.#expect(`cancel ${taskId}`, this.#options.slowPatience);
   }
 
   /** @param {"sent" | "received"} direction @param {string} text @param {Frame | null} frame @param {boolean} duplicate */
@@ -339,6 +516,7 @@ export class AgentClient extends EventTarget {
 
   /** @param {string} text */
   #receive(text) {
+    this.#heard();
     const frame = parseFrame(text);
     const seq = frame?.data.seq;
     const duplicate = seq !== undefined && this.session !== null && seq <= this.session.last_seq;
@@ -373,10 +551,13 @@ export class AgentClient extends EventTarget {
   /** @param {Record<string, any>} login */
   #ready(login) {
     this.#attempt = 0;
+    this.#answered("login");
+    this.#keepTerms(login);
+    if (this.#leaving) return this.#sendLogout();
     this.#loginWanted = true;
     if (login.lossless === false) this.#bridge(login.tasks ?? []);
     for (const id of this.#requests.keys()) this.#sendRequest(id);
-    for (const task_id of this.#cancels.keys()) this.#send("cancel_request", { task_id });
+    for (const taskId of this.#cancels.keys()) this.#sendCancel(taskId);
     /** @type {Snapshot[]} */ const tasks = login.tasks ?? [];
     const open = new Set(tasks.flatMap(({ pending_inputs = [] }) => pending_inputs.map((input) => input.input_id)));
     for (const [id, answer] of this.#answers) {
@@ -387,21 +568,27 @@ export class AgentClient extends EventTarget {
   }
 
   /** @param {Record<string, any>} data */
-  #loginFailed(data) {
-    if (LOST_SESSION.has(data.code) && this.session) {
+  #loginFailed({ code = "", message, error_id, agents, retry_after }) {
+    this.#answered("login");
+    // What could not be created has an entry in the server's log; a name that nobody has will not come to be one.
+    const unknownAgent = code === "agent_unavailable" && !error_id;
+    if (this.#leaving) this.#loggedOut();
+    else if (LOST_SESSION.has(code) && this.session) {
       this.#forget(new ConnectionLost("The server no longer knows the session."));
       this.#sendLogin();
-    } else if (PASSING.has(data.code)) {
+    } else if (PASSING.has(code) && !unknownAgent) {
       this.#detach();
-      this.#retryLater({ code: data.code, message: data.message });
+      this.#retryLater({ code, message }, retry_after);
     } else {
       this.#loginWanted = false;
-      this.#giveUp({ name: "refused", code: data.code ?? "", message: data.message }, data.message);
+      this.#giveUp({ name: "refused", code, message, agents }, message);
     }
   }
 
   #loggedOut() {
+    this.#answered("logout");
     this.#loginWanted = false;
+    this.#leaving = false;
     this.#forget(new ConnectionLost("Logged out."));
     this.#setState({ name: "connected" });
   }
@@ -437,16 +624,22 @@ export class AgentClient extends EventTarget {
   /** @param {string} id */
   #sendRequest(id) {
     const request = this.#requests.get(id);
-    const socket = this.#socket;
-    if (!request || !socket) return;
+    if (!request || !this.#socket) return;
+    try {
+      this.#send("agent_request", { message: request.message, request_id: id });
+    } catch (error) {
+      this.#requests.delete(id);
+      request.reject(error);
+      return;
+    }
     request.sent = true;
-    this.#send("agent_request", { message: request.message, request_id: id });
-    // A link may die without a word; the request can be sent again, since its id keeps it from running twice.
-    setTimeout(() => this.#requests.has(id) && this.#drop(socket, 1006), this.#options.patience);
+    // It can be sent again, since its id keeps it from running twice.
+    this.#expect(`request ${id}`, this.#options.patience);
   }
 
   /** @param {Record<string, any>} data */
   #confirmed({ task_id, request_id }) {
+    this.#answered(`request ${request_id}`);
     const request = this.#requests.get(request_id);
     if (!request) return;
     this.#requests.delete(request_id);
@@ -459,6 +652,7 @@ export class AgentClient extends EventTarget {
 
   /** @param {Record<string, any>} data */
   #requestFailed(data) {
+    this.#answered(`request ${data.request_id}`);
     this.#requests.get(data.request_id)?.reject(new ServerError(data));
     this.#requests.delete(data.request_id);
   }
@@ -468,6 +662,7 @@ export class AgentClient extends EventTarget {
     const id = frame.data.task_id;
     this.#tasks.get(id)?.push(frame);
     if (!ENDS.has(frame.event)) return;
+    this.#answered(`cancel ${id}`);
     this.#tasks.delete(id);
     this.#cancels.get(id)?.resolve();
     this.#cancels.delete(id);

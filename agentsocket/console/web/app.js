@@ -1,16 +1,22 @@
 /** Puts the page together. */
 
-import { AgentClient, ConnectionLost, newRequestId, parseFrame } from "./agent_client.js";
+import { AgentClient, ConnectionLost, MessageTooBig, newRequestId, parseFrame } from "./agent_client.js";
 import { Composer } from "./composer.js";
 import { ConnectionView } from "./connection_view.js";
 import { Conversation } from "./conversation.js";
 import { h, icon } from "./dom.js";
 import { FrameRecord } from "./frame_record.js";
 import { Inspector } from "./inspector.js";
+import { NewConversation } from "./new_conversation.js";
+import { visible } from "./plain_text.js";
+import { lasting } from "./storage.js";
 import { TabStore } from "./tab_store.js";
 import { themeButton } from "./theme.js";
+import { called, Welcome } from "./welcome.js";
 
 const INSPECTOR_KEY = "agent-console inspector";
+/** States in which there is no connection and none is tried for. */
+const GONE = new Set(["idle", "refused"]);
 
 class Console {
   #agent = new URLSearchParams(location.search).get("agent") ?? undefined;
@@ -21,14 +27,17 @@ class Console {
   #announce = (/** @type {string} */ text) => {
     this.#live.textContent = text;
   };
+  #welcome = new Welcome((message) => this.#composer.ask(message));
   #conversation = new Conversation(
     {
       cancel: (taskId) => this.#cancel(taskId),
       answer: (taskId, inputId, response) => this.#answer(taskId, inputId, response),
-      again: (message) => this.#ask(message),
+      again: (message) => this.#composer.ask(message),
+      edit: (message) => this.#composer.edit(message),
       inspect: (taskId) => this.#inspect(taskId),
     },
     this.#announce,
+    this.#welcome.element,
   );
   #inspector = new Inspector(this.#record, (text) => this.#client.sendText(text));
   #composer = new Composer(
@@ -45,14 +54,21 @@ class Console {
     },
     this.#announce,
   );
+  #new = new NewConversation(
+    () => this.#fresh(),
+    () => this.#conversation.running,
+  );
+  #title = h("h1", {}, "Agent console");
+  #host = h("span.host", {}, location.host);
   #toggle = h(
-    "button.quiet",
-    { type: "button", "aria-controls": "inspector" },
+    "button.quiet.toggle",
+    { type: "button", "aria-controls": "inspector", title: "Frames" },
     icon("frames"),
     h("span", {}, "Frames"),
   );
 
   constructor() {
+    this.#introduce();
     const saved = this.#store.load();
     if (saved.dropped) this.#rebuild("note", Date.now(), JSON.stringify({ event: "dropped", data: {} }));
     for (const [direction, time, text] of saved.entries) this.#rebuild(direction, time, text);
@@ -65,15 +81,16 @@ class Console {
   #build() {
     this.#toggle.addEventListener("click", () => this.#showInspector(document.body.dataset.inspector !== "open"));
     this.#showInspector(
-      (localStorage.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800,
+      (lasting.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800,
     );
     document.body.append(
       h(
         "header.bar",
         {},
-        h("h1", {}, "Agent console"),
-        h("span.host", {}, this.#agent ? `${this.#agent} · ${location.host}` : location.host),
+        this.#title,
+        this.#host,
         this.#connection.pill,
+        this.#new.button,
         themeButton(),
         this.#toggle,
       ),
@@ -83,7 +100,6 @@ class Console {
       this.#connection.dialog,
       this.#live,
     );
-    document.title = `Agent console · ${location.host}`;
     this.#conversation.toLatest();
     this.#refresh();
     if (!matchMedia("(pointer: coarse)").matches) this.#composer.focus();
@@ -93,13 +109,11 @@ class Console {
     this.#client.addEventListener("frame", (/** @type {any} */ { detail }) => this.#passed(detail));
     this.#client.addEventListener("state", () => this.#stateChanged());
     addEventListener("pagehide", () => this.#store.flush());
-    addEventListener("online", () => this.#client.retryNow());
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#client.retryNow());
     setInterval(() => this.#tick(), 1000);
   }
 
   #tick() {
-    this.#conversation.tick(Date.now());
+    this.#conversation.tick(Date.now(), this.#client.state.name === "ready");
     this.#connection.tick(Date.now());
   }
 
@@ -108,10 +122,30 @@ class Console {
   /** @param {import("./agent_client.js").Passed} passed */
   #passed({ direction, text, frame, duplicate }) {
     const entry = this.#record.add(direction, text, frame);
-    if (duplicate) return;
+    if (duplicate || frame?.event === "heartbeat") return;
     this.#store.add(entry, this.#client.session);
-    if (frame) this.#conversation.apply(entry, frame, true);
+    if (frame) this.#apply(entry, frame, true);
     this.#refresh();
+  }
+
+  /** @param {import("./frame_record.js").Entry} entry @param {import("./agent_client.js").Frame} frame @param {boolean} live */
+  #apply(entry, frame, live) {
+    const { agent = this.#agent && { name: this.#agent }, agents } = frame.data;
+    if (frame.event === "login_response") this.#introduce(agent, agents);
+    this.#conversation.apply(entry, frame, live);
+  }
+
+  /**
+   * Shows who is there to be asked, as far as that is known.
+   * @param {import("./agent_client.js").AgentCard} [agent] @param {import("./agent_client.js").AgentCard[]} [agents]
+   */
+  #introduce(agent, agents) {
+    const nameless = !agent || (agent.name === "default" && !agent.title);
+    const name = nameless ? "Agent console" : called(agent);
+    this.#title.textContent = visible(name);
+    this.#title.title = visible(name);
+    document.title = `${visible(name)} · ${location.host}`;
+    this.#welcome.show(agent, agents);
   }
 
   /** @param {string} event @param {Record<string, any>} data what the page itself adds to the conversation */
@@ -127,7 +161,7 @@ class Console {
   #rebuild(direction, time, text) {
     const frame = parseFrame(text);
     const entry = this.#record.add(direction, text, frame, time);
-    if (frame) this.#conversation.apply(entry, frame, false);
+    if (frame) this.#apply(entry, frame, false);
   }
 
   #refreshing = false;
@@ -144,13 +178,13 @@ class Console {
 
   #showQuestions() {
     this.#composer.showWaiting(this.#conversation.questions.length);
-    document.body.classList.toggle("empty", this.#conversation.empty);
   }
 
   // ---- What a person does ----
 
-  /** @param {string} message */
+  /** @param {string} message throws where the server would not take it */
   #ask(message) {
+    this.#client.check(message);
     const requestId = newRequestId();
     this.#note("asked", { request_id: requestId, message });
     this.#conversation.toLatest();
@@ -163,6 +197,7 @@ class Console {
       // What the server says of a request comes as a frame.
       if (error instanceof ConnectionLost)
         this.#note("unsent", { request_id: requestId, reason: "Not sent: the connection was lost." });
+      if (error instanceof MessageTooBig) this.#note("unsent", { request_id: requestId, reason: error.message });
     });
   }
 
@@ -181,7 +216,6 @@ class Console {
 
   #toQuestion() {
     const [question] = this.#conversation.questions;
-    question?.element.scrollIntoView({ block: "center" });
     question?.focus();
   }
 
@@ -195,7 +229,7 @@ class Console {
   #showInspector(open) {
     document.body.dataset.inspector = open ? "open" : "closed";
     this.#toggle.setAttribute("aria-pressed", String(open));
-    localStorage.setItem(INSPECTOR_KEY, open ? "open" : "");
+    lasting.setItem(INSPECTOR_KEY, open ? "open" : "");
   }
 
   // ---- The session ----
@@ -211,9 +245,14 @@ class Console {
     await this.#client.logout().catch(ignore);
   }
 
-  /** A session of this page alone is logged out; one that another window has taken up is left to it. */
+  /**
+   * A session of this page alone is logged out, once there is a connection to do so; one that another window has taken
+   * up is left to it.
+   */
   async #fresh() {
-    if (this.#client.state.name === "ready") await this.#client.logout().catch(ignore);
+    this.#note("begun", {});
+    this.#composer.focus();
+    if (!GONE.has(this.#client.state.name)) await this.#client.logout().catch(ignore);
     this.#client.session = null;
     this.#login();
   }
@@ -223,6 +262,7 @@ class Console {
   #stateChanged() {
     const { state, session } = this.#client;
     this.#store.save(session);
+    this.#tick();
     if (state.name !== "ready") return;
     this.#store.flush();
     if (this.#firstReady) this.#takeUp();

@@ -1,6 +1,7 @@
 /** Where a person writes. */
 
 import { h, icon } from "./dom.js";
+import { byteSize } from "./plain_text.js";
 
 export class Composer {
   #text = h("textarea", {
@@ -12,9 +13,15 @@ export class Composer {
     "aria-label": "Message",
   });
   #waiting = h("button.waiting", { type: "button", hidden: true });
+  #problem = h("p.problem", { role: "alert" });
+  #shift = false;
 
-  /** @param {(message: string) => void} send @param {() => void} toQuestion goes to what waits for an answer */
+  /**
+   * @param {(message: string) => void} send throws where the message cannot be sent
+   * @param {() => void} toQuestion goes to what waits for an answer
+   */
   constructor(send, toQuestion) {
+    this.#send = send;
     const form = h(
       "form.composer",
       {},
@@ -23,26 +30,46 @@ export class Composer {
     );
     form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
-      this.#submit(send);
+      if (this.#text.value.trim() && this.ask(this.#text.value)) this.#text.value = "";
     });
     this.#text.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      // On a phone's keyboard Enter is the only way to a new line, and the button is near.
-      const sends =
-        event.key === "Enter" && !event.shiftKey && !event.isComposing && !matchMedia("(pointer: coarse)").matches;
-      if (!sends) return;
+      this.#shift = event.shiftKey;
+    });
+    // A phone's keyboard has no key of that name, and an input method takes Enter for itself: both tell of the new line.
+    this.#text.addEventListener("beforeinput", (/** @type {InputEvent} */ event) => {
+      if (event.inputType !== "insertLineBreak" || this.#shift || event.isComposing) return;
       event.preventDefault();
       form.requestSubmit();
     });
+    this.#text.addEventListener("input", () => this.#say(""));
     this.#waiting.addEventListener("click", toQuestion);
-    this.element = h("div.compose", {}, this.#waiting, form);
+    this.element = h("div.compose", {}, this.#waiting, this.#problem, form);
   }
 
-  /** @param {(message: string) => void} send */
-  #submit(send) {
-    const message = this.#text.value;
-    if (!message.trim()) return;
-    this.#text.value = "";
-    send(message);
+  #send;
+
+  /** @param {string} message @returns {boolean} whether it could be sent; if not, the reason is said */
+  ask(message) {
+    try {
+      this.#send(message);
+      this.#say("");
+      return true;
+    } catch (error) {
+      this.#say(reason(/** @type {any} */ (error)));
+      return false;
+    }
+  }
+
+  /** @param {string} problem */
+  #say(problem) {
+    if (this.#problem.textContent !== problem) this.#problem.textContent = problem;
+  }
+
+  /** Takes a message up to be changed; what stood there comes back with "undo". @param {string} message */
+  edit(message) {
+    this.#text.select();
+    this.focus();
+    if (!document.execCommand("insertText", false, message)) this.#text.value = message;
   }
 
   /** @param {number} questions how many wait for an answer */
@@ -55,4 +82,10 @@ export class Composer {
   focus() {
     this.#text.focus();
   }
+}
+
+/** @param {Error & {size?: number, limit?: number}} error */
+function reason({ size, limit, message }) {
+  if (size === undefined || limit === undefined) return message;
+  return `This message is too long: it has ${byteSize(size)}, and the server takes ${byteSize(limit)}.`;
 }

@@ -1,11 +1,12 @@
 /** The state of the connection, always visible; logging in and out. */
 
 import { h } from "./dom.js";
+import { agentLinks } from "./welcome.js";
 import { fully, shortly } from "./sentences.js";
 
 /**
  * @typedef {{retry: () => void, login: (token?: string) => void, logout: () => void, fresh: () => void}} ConnectionActions
- *   `fresh` leaves the session for a new one.
+ *   `fresh` begins a new conversation, in a session of its own.
  */
 
 export class ConnectionView {
@@ -13,6 +14,7 @@ export class ConnectionView {
   #actions;
   #announce;
   #text = h("span.text");
+  #left = h("span.left");
   #about = h("div.about");
   #token = h("input", {
     type: "password",
@@ -24,12 +26,13 @@ export class ConnectionView {
   #refusal = h("p.problem", { role: "alert" });
   #asked = false;
   #spoken = "";
+  /** @type {import("./sentences.js").Refusal | null} */ #refused = null;
 
   pill = h(
     "button.pill",
     { type: "button", popovertarget: "connection" },
     h("span.dot", { "aria-hidden": true }),
-    this.#text,
+    h("span", {}, this.#text, this.#left),
   );
   panel = h("div.panel", { id: "connection", popover: "auto", "aria-label": "Connection" }, this.#about);
   banner = h("div.banner", { hidden: true });
@@ -55,30 +58,52 @@ export class ConnectionView {
   #changed() {
     const { state } = this.#client;
     if (state.name === "refused" && state.code === "authentication_failed") this.askForToken();
+    if (state.name === "waiting" && state.opened === false) this.#askWhy();
+    else if (state.name !== "connecting") this.#refused = null;
     if (state.name === "ready") {
       this.#asked = false;
       this.dialog.close();
     }
-    this.#fillBanner();
-    if (this.panel.matches(":popover-open")) this.#fillPanel();
-    this.tick(Date.now());
-    const { text } = shortly(state, 0);
+    this.#show();
+    const { text } = shortly(state, 0, this.#refused);
     if (text !== this.#spoken && state.name !== "connecting" && state.name !== "logging_in")
       this.#announce((this.#spoken = text));
   }
 
+  #show() {
+    this.#fillBanner();
+    if (this.panel.matches(":popover-open")) this.#fillPanel();
+    this.tick(Date.now());
+  }
+
+  /** A browser does not tell a page why no WebSocket was opened; the server does, where it can be asked at all. */
+  async #askWhy() {
+    const { state } = this.#client;
+    /** @type {any} */ const answer = await whyRefused().catch(() => null);
+    const now = this.#client.state;
+    if (now !== state && now.name !== "connecting") return;
+    this.#refused = answer?.allowed === false ? answer : null;
+    this.#show();
+  }
+
   /** @param {number} now */
   tick(now) {
-    const { text, tone } = shortly(this.#client.state, now);
+    const { text, left = "", tone } = shortly(this.#client.state, now, this.#refused);
     this.#text.textContent = text;
+    this.#left.textContent = left;
     this.pill.dataset.tone = tone;
   }
 
   #fillBanner() {
     const { state } = this.#client;
-    const sentence = fully(state);
+    const sentence = fully(state, this.#refused);
     this.banner.hidden = !sentence;
-    this.banner.replaceChildren(h("span", {}, sentence), ...(sentence ? this.#buttons() : []));
+    const { agents = [] } = state;
+    this.banner.replaceChildren(
+      h("span", {}, sentence),
+      ...(agents.length ? [agentLinks(agents)] : []),
+      ...(sentence ? this.#buttons() : []),
+    );
   }
 
   /** @returns {HTMLElement[]} what can be done in this state */
@@ -99,10 +124,11 @@ export class ConnectionView {
       );
     if (state.name === "waiting") return [button("Try now", retry)];
     if (state.code === "authentication_failed") return [button("Enter the token", () => this.askForToken())];
-    if (state.code === 4501) return [button("Take it back", () => login()), button("New session", fresh)];
+    if (state.code === 4501) return [button("Take it back", () => login()), button("New conversation", fresh)];
+    if (state.name === "refused" && state.agents?.length) return [];
     if (state.name === "refused") return [button("Reconnect", () => login())];
     if (state.name === "connected") return [button("Log in", () => login())];
-    if (state.name === "ready") return [button("New session", fresh), button("Log out", logout)];
+    if (state.name === "ready") return [button("Log out", logout)];
     return [];
   }
 
@@ -110,7 +136,7 @@ export class ConnectionView {
     const { state, session } = this.#client;
     const row = (/** @type {string} */ name, /** @type {string} */ value) => [h("dt", {}, name), h("dd", {}, value)];
     this.#about.replaceChildren(
-      h("p", {}, fully(state) || `${shortly(state, 0).text}.`),
+      h("p", {}, fully(state, this.#refused) || `${shortly(state, 0).text}.`),
       h(
         "dl",
         {},
@@ -160,4 +186,13 @@ export class ConnectionView {
     if (!this.dialog.open) this.dialog.showModal();
     this.#token.select();
   }
+}
+
+const MOST_WAIT = 5000; // milliseconds
+
+/** @returns {Promise<unknown>} what the server says; rejects where it says nothing, or is too old to know the question */
+async function whyRefused() {
+  const question = `refusal?${new URLSearchParams({ origin: location.origin })}`;
+  const answer = await fetch(question, { cache: "no-store", signal: AbortSignal.timeout(MOST_WAIT) });
+  return answer.ok ? answer.json() : null;
 }

@@ -17,6 +17,8 @@ export class Conversation {
   #actions;
   #announce;
   #list = h("div.turns");
+  #before = h("button.before", { type: "button" }, "Show the earlier conversation");
+  /** @type {Element[]} */ #folded = [];
   #jump = h("button.jump", { type: "button", hidden: true }, icon("down"), "Latest");
   #sticks = true;
   #lastTop = 0;
@@ -28,8 +30,11 @@ export class Conversation {
   #session = "";
   #sessionUnknown = false;
 
-  /** @param {import("./turn.js").Actions} actions @param {(text: string) => void} announce to a screen reader */
-  constructor(actions, announce) {
+  /**
+   * @param {import("./turn.js").Actions} actions @param {(text: string) => void} announce to a screen reader
+   * @param {HTMLElement} welcome what is shown where nothing was said yet
+   */
+  constructor(actions, announce, welcome) {
     this.#actions = actions;
     this.#announce = announce;
     this.scroller = h(
@@ -37,7 +42,9 @@ export class Conversation {
       { role: "log", "aria-label": "Conversation", "aria-live": "off", tabindex: 0 },
       this.#list,
     );
-    this.element = h("div.conversation", {}, this.scroller, welcome(), this.#jump);
+    this.element = h("div.conversation.empty", {}, this.scroller, this.#jump);
+    this.scroller.prepend(welcome);
+    this.#before.addEventListener("click", () => this.#unfold());
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#jump.addEventListener("click", () => this.toLatest());
     const observer = new ResizeObserver(() => this.#sticks && this.#toEnd());
@@ -53,6 +60,11 @@ export class Conversation {
       this.#received(frame, time);
       if (live) this.#say(frame);
     }
+    this.#showWhetherEmpty();
+  }
+
+  #showWhetherEmpty() {
+    this.element.classList.toggle("empty", this.empty);
   }
 
   /** @param {Frame} frame @param {number} time */
@@ -60,6 +72,7 @@ export class Conversation {
     const turn = this.#byRequest.get(data.request_id);
     if (event === "asked" && !turn) this.#add(data.message, time, data.request_id);
     if (event === "unsent" && turn?.live) turn.lost(data.reason, time);
+    if (event === "begun") this.#fold();
     if (event === "dropped") this.notice("The conversation before this was too long to be kept across a reload.");
   }
 
@@ -144,20 +157,27 @@ export class Conversation {
   #newSession(time) {
     for (const turn of this.#turns) if (turn.live && turn.state !== "queued") turn.lost(LOST, time);
     this.#byHand = [];
+    this.#tellOfNewSession();
+    // What waits to be sent belongs to the session that begins.
+    this.#list.append(...this.#turns.filter((turn) => turn.live).map((turn) => turn.element));
+  }
+
+  #tellOfNewSession() {
+    if (this.empty) return;
     if (this.#sessionUnknown) {
       this.notice(
         "The server no longer knows the session before this: it was restarted, or the session ended while the page " +
           "was away. A new session has begun, and its agent does not remember what was said above.",
       );
-    } else if (this.#session || this.#turns.some((turn) => !turn.live)) {
+    } else if (this.#session || this.#turns.some((turn) => !turn.live && this.#list.contains(turn.element))) {
       this.notice("A new session has begun. Its agent does not remember what was said above.");
     }
   }
 
   /** @param {number} time */
   #ended(time) {
-    for (const turn of this.#turns) if (turn.live) turn.lost(LOST, time);
-    this.notice("Logged out.");
+    for (const turn of this.#turns) if (turn.live && turn.state !== "queued") turn.lost(LOST, time);
+    if (!this.empty) this.notice("Logged out.");
     this.#session = "";
   }
 
@@ -194,15 +214,42 @@ export class Conversation {
     this.#list.append(h("p.notice", {}, text));
   }
 
+  /** A new conversation begins: what was said before is out of the way, and still there. */
+  #fold() {
+    if (!this.empty) this.notice("A new conversation begins. Its agent does not remember what was said above.");
+    this.#list.prepend(...this.#folded);
+    this.#folded = [...this.#list.children];
+    for (const element of this.#folded) element.remove();
+    if (this.#folded.length) this.scroller.prepend(this.#before);
+    this.#session = "";
+  }
+
+  #unfold() {
+    const height = this.scroller.scrollHeight;
+    this.#list.prepend(...this.#folded.splice(0));
+    this.#before.remove();
+    this.#showWhetherEmpty();
+    this.scroller.scrollTop += this.scroller.scrollHeight - height;
+    this.scroller.focus({ preventScroll: true });
+  }
+
   // ---- For the rest of the page ----
 
-  /** Moves on the clocks of what runs. @param {number} now */
-  tick(now) {
-    for (const turn of this.#turns) if (turn.live) turn.tick(now);
+  /** Moves on the clocks of what runs; those of a lost connection stand. @param {number} now @param {boolean} connected */
+  tick(now, connected) {
+    for (const turn of this.#turns) {
+      if (turn.live && connected) turn.tick(now);
+      else if (turn.live) turn.stand(now);
+    }
   }
 
   get empty() {
     return this.#list.childElementCount === 0;
+  }
+
+  /** @returns {number} tasks that have not ended */
+  get running() {
+    return this.#turns.filter((turn) => turn.live).length;
   }
 
   /** @returns {import("./question_form.js").QuestionForm[]} what waits for an answer */
@@ -234,6 +281,16 @@ export class Conversation {
 
   #toEnd() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    const top = this.scroller.getBoundingClientRect().top;
+    const straddling = this.questions.find(({ element }) => {
+      const box = element.getBoundingClientRect();
+      return box.top < top && box.bottom > top;
+    });
+    if (!straddling) return;
+    // Who is asked reads from the beginning on, not from the buttons.
+    straddling.element.scrollIntoView({ block: "start" });
+    this.#sticks = false;
+    this.#jump.hidden = false;
   }
 
   #scrolled() {
@@ -254,15 +311,4 @@ export class Conversation {
     if (event === "task_cancelled") this.#announce("Stopped.");
     if (event === "error") this.#announce(data.message);
   }
-}
-
-function welcome() {
-  const key = (/** @type {string} */ name) => h("kbd", {}, name);
-  return h(
-    "div.welcome",
-    {},
-    h("h2", {}, "What shall the agent do?"),
-    h("p", {}, "Several requests may run at once, and each can be stopped."),
-    h("p.keys", {}, key("Enter"), " sends, ", key("Shift"), " ", key("Enter"), " makes a new line."),
-  );
 }

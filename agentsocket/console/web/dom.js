@@ -29,7 +29,9 @@ const SHAPES = {
   sun: "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6M8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M13 3l-1 1M4 12l-1 1",
   moon: "M13.5 9.5A6 6 0 1 1 6.5 2.5a5 5 0 0 0 7 7z",
   auto: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2v12",
-  chevron: "M6 4l4 4-4 4",
+  again: "M13 8a5 5 0 1 1-1.5-3.5L13 6M13 2.5V6H9.5",
+  edit: "M3 13l.7-2.8L10.5 3.4l2.1 2.1-6.8 6.8zM9 5l2 2",
+  add: "M8 3v10M3 8h10",
 };
 
 /** @param {keyof typeof SHAPES} name @returns {SVGElement} a line drawing that a screen reader passes over */
@@ -42,6 +44,14 @@ export function icon(name) {
   path.setAttribute("d", SHAPES[name]);
   svg.append(path);
   return svg;
+}
+
+/**
+ * A button that is only an icon.
+ * @param {string} tag @param {keyof typeof SHAPES} shape @param {string} label @param {() => void} onclick
+ */
+export function iconButton(tag, shape, label, onclick) {
+  return h(tag, { type: "button", "aria-label": label, title: label, onclick }, icon(shape));
 }
 
 /**

@@ -6,6 +6,7 @@ const TEMPLATES = {
   agent_request: { message: "What time is it?" },
   cancel_request: { task_id: "" },
   input_response: { task_id: "", input_id: "", response: { approved: true } },
+  heartbeat: {},
   login: {},
   logout: {},
 };

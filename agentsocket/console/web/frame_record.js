@@ -3,7 +3,8 @@
 /**
  * @typedef {{n: number, time: number, direction: "sent" | "received" | "note", event: string, taskId: string,
  *   size: number, text: string}} Entry
- *   `time` in milliseconds since 1970, `size` in bytes of UTF-8. A note is the page's own: "asked", "unsent", "dropped".
+ *   `time` in milliseconds since 1970, `size` in bytes of UTF-8. A note is the page's own: "asked", "unsent", "dropped",
+ *   "begun".
  */
 
 const MOST_ENTRIES = 50_000;

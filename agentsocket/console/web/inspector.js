@@ -2,10 +2,14 @@
 
 import { copyButton, h, icon } from "./dom.js";
 import { FrameBox } from "./frame_box.js";
-import { byteSize, clock, longText, visible } from "./plain_text.js";
+import { FrameRuns } from "./frame_runs.js";
+import { byteSize, clock, duration, longText, visible } from "./plain_text.js";
 import { VirtualList } from "./virtual_list.js";
 
-/** @typedef {import("./frame_record.js").Entry} Entry */
+/**
+ * @typedef {import("./frame_record.js").Entry} Entry
+ * @typedef {import("./frame_runs.js").Run} Run
+ */
 
 const ROW_HEIGHT = 26; // as in inspector.css
 const GLANCE = 300;
@@ -16,12 +20,12 @@ export class Inspector {
   #tasks = h("select", { "aria-label": "Filter by task" }, h("option", { value: "" }, "All tasks"));
   #count = h("span.count");
   #detail = h("section.detail", { "aria-label": "Selected frame", hidden: true });
-  /** @type {Entry[]} */ #shown = [];
+  #shown = new FrameRuns("");
   /** @type {Map<string, string>} */ #messages = new Map();
   #clearedUpTo = 0;
   #scheduled = false;
   /** @type {Set<string>} */ #known = new Set();
-  /** @type {VirtualList<Entry>} */ #list;
+  /** @type {VirtualList<Run>} */ #list;
 
   /** @param {import("./frame_record.js").FrameRecord} record @param {(text: string) => void} send */
   constructor(record, send) {
@@ -30,7 +34,7 @@ export class Inspector {
       label: "Frames",
       rowHeight: ROW_HEIGHT,
       fill,
-      onActive: (entry) => this.#look(entry),
+      onActive: (run) => this.#look(run),
     });
     const clear = h("button.quiet", { type: "button", onclick: () => this.#clear() }, "Clear");
     this.element = h(
@@ -41,7 +45,7 @@ export class Inspector {
         {},
         h("h2", {}, "Frames"),
         this.#count,
-        copyButton(() => this.#asJson(this.#shown), "Copy the frames shown as JSON", "Copy"),
+        copyButton(() => asJson(this.#shown.entries), "Copy the frames shown as JSON", "Copy"),
         clear,
         h("div.filters", {}, this.#events, this.#tasks),
       ),
@@ -51,7 +55,7 @@ export class Inspector {
     );
     for (const select of [this.#events, this.#tasks]) select.addEventListener("change", () => this.#refilter());
     record.addEventListener("entry", (/** @type {any} */ { detail }) => this.#added(detail.entry, detail.evicted));
-    this.#list.show(this.#shown);
+    this.#list.show(this.#shown.rows);
   }
 
   /** Shows the frames of one task. @param {string} taskId */
@@ -66,7 +70,7 @@ export class Inspector {
     if (entry.direction === "note") return;
     this.#learn(entry);
     if (evicted) this.#refilter();
-    else if (this.#matches(entry)) this.#shown.push(entry);
+    else if (this.#matches(entry)) this.#list.changed(this.#shown.add(entry));
     this.#refresh();
   }
 
@@ -76,7 +80,7 @@ export class Inspector {
     this.#scheduled = true;
     requestAnimationFrame(() => {
       this.#scheduled = false;
-      this.#count.textContent = this.#shown.length.toLocaleString("en");
+      this.#count.textContent = this.#shown.frames.toLocaleString("en");
     });
   }
 
@@ -121,8 +125,9 @@ export class Inspector {
   }
 
   #refilter() {
-    this.#shown = this.#record.entries.filter((entry) => this.#matches(entry));
-    this.#list.show(this.#shown);
+    this.#shown = new FrameRuns(this.#events.value);
+    for (const entry of this.#record.entries) if (this.#matches(entry)) this.#shown.add(entry);
+    this.#list.show(this.#shown.rows);
     this.#refresh();
   }
 
@@ -132,23 +137,14 @@ export class Inspector {
     this.#refilter();
   }
 
-  /** @param {Entry[]} entries */
-  #asJson(entries) {
-    const plain = entries.map(({ time, direction, size, text }) => ({
-      time: new Date(time).toISOString(),
-      direction,
-      size,
-      frame: parsed(text) ?? text,
-    }));
-    return JSON.stringify(plain, null, 2);
-  }
-
-  /** @param {Entry | undefined} entry */
-  #look(entry) {
-    this.#detail.hidden = !entry;
-    if (!entry) return;
-    const value = parsed(entry.text);
-    const text = value === undefined ? entry.text : JSON.stringify(value, null, 2);
+  /** @param {Run | undefined} run */
+  #look(run) {
+    this.#detail.hidden = !run;
+    if (!run) return;
+    const [entry] = run.entries;
+    const several = run.entries.length > 1;
+    const text = several ? run.entries.map((each) => each.text).join("\n") : indented(entry.text);
+    const label = several ? "these frames" : "this frame";
     const close = h("button.quiet", { type: "button", "aria-label": "Close the selected frame" }, icon("cross"));
     close.addEventListener("click", () => {
       this.#look(undefined);
@@ -158,12 +154,12 @@ export class Inspector {
       h(
         "header",
         {},
-        h("h3", {}, entry.event || "not a frame"),
-        h("span.about", {}, `${entry.direction} ${clock(entry.time, true)} · ${byteSize(entry.size)}`),
-        copyButton(() => text, "Copy this frame as JSON", "Copy"),
+        h("h3", {}, visible(entry.event || "not a frame"), several && ` × ${run.entries.length}`),
+        h("span.about", {}, `${entry.direction} ${span(run)} · ${byteSize(total(run))}`),
+        copyButton(() => text, `Copy ${label} as JSON`, "Copy"),
         close,
       ),
-      h("pre", { tabindex: 0, role: "region", "aria-label": "The frame as JSON" }, longText(text)),
+      h("pre", { tabindex: 0, role: "region", "aria-label": several ? "The frames as JSON" : "The frame as JSON" }, longText(text)),
     );
   }
 }
@@ -177,18 +173,63 @@ function parsed(text) {
   }
 }
 
-/** @param {HTMLElement} row @param {Entry} entry */
-function fill(row, entry) {
+/** @param {Entry[]} entries */
+function asJson(entries) {
+  const plain = entries.map(({ time, direction, size, text }) => ({
+    time: new Date(time).toISOString(),
+    direction,
+    size,
+    frame: parsed(text) ?? text,
+  }));
+  return JSON.stringify(plain, null, 2);
+}
+
+/** @param {string} text */
+function indented(text) {
+  const value = parsed(text);
+  return value === undefined ? text : JSON.stringify(value, null, 2);
+}
+
+/** @param {Run} run @returns {string} when its frames came, and how long that took */
+function span({ entries }) {
+  const [first, last] = [entries[0], entries[entries.length - 1]];
+  return clock(first.time, true) + (first === last ? "" : ` · ${duration(last.time - first.time)}`);
+}
+
+/** @param {Run} run @returns {number} bytes */
+function total({ entries }) {
+  return entries.reduce((sum, { size }) => sum + size, 0);
+}
+
+/** @param {HTMLElement} row @param {Run} run */
+function fill(row, run) {
+  const [entry] = run.entries;
+  const count = run.entries.length;
   row.classList.add(entry.direction);
   if (entry.event === "error") row.classList.add("bad");
   row.append(
     h("span.arrow", { "aria-hidden": true }, entry.direction === "sent" ? "↑" : "↓"),
     h("span.visually-hidden", {}, entry.direction),
-    h("span.when", {}, clock(entry.time, true).slice(3)),
-    h("span.event", {}, visible(entry.event || "not a frame")),
-    h("span.glance", {}, h("bdi", {}, visible(glance(entry)))),
-    h("span.size", {}, byteSize(entry.size)),
+    h("span.when", {}, clock(entry.time, true)),
+    h("span.event", {}, h("span", {}, visible(entry.event || "not a frame")), count > 1 && times(count)),
+    h("span.glance", {}, h("bdi", {}, visible(gathered(run)))),
+    h("span.size", {}, byteSize(total(run))),
   );
+}
+
+/** @param {number} count */
+function times(count) {
+  return h("span.times", {}, ` × ${count.toLocaleString("en")}`);
+}
+
+/** @param {Run} run @returns {string} what its frames say one after another, as far as a row has room for it */
+function gathered({ entries }) {
+  let text = "";
+  for (const entry of entries) {
+    if (text.length >= GLANCE) break;
+    text += glance(entry);
+  }
+  return text.slice(0, GLANCE);
 }
 
 /** @param {Entry} entry */

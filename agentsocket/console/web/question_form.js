@@ -15,6 +15,8 @@ export class QuestionForm {
   #expiresAt;
   /** @type {import("./fields.js").Field | null} */ #field = null;
   #reason = h("input", { type: "text", dir: "auto", placeholder: "Optional" });
+  #deny = h("button", { type: "button", onclick: () => this.#submit(false) }, "Deny");
+  #problem = h("p.problem", { role: "alert" });
   #expiry = h("small.expiry");
 
   open = true;
@@ -30,7 +32,8 @@ export class QuestionForm {
     this.element = h("form.question", { "aria-label": this.#title(), tabindex: -1 });
     this.element.addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
-      this.#submit(/** @type {HTMLButtonElement | null} */ (event.submitter)?.value !== "deny");
+      if (this.#approval) this.#hesitate();
+      else this.#submit(true);
     });
     this.ask();
   }
@@ -46,6 +49,7 @@ export class QuestionForm {
   /** Shows the form, also again where an answer has not arrived. */
   ask() {
     this.open = true;
+    this.#problem.textContent = "";
     const { prompt, tool_name } = this.#question;
     this.element.classList.remove("settled");
     this.element.replaceChildren(
@@ -56,6 +60,7 @@ export class QuestionForm {
     this.tick(Date.now());
   }
 
+  // No button of an approval submits its form: Enter, pressed in a field, must not decide.
   #approvalBody() {
     const kwargs = this.#question.tool_kwargs ?? {};
     const properties = Object.fromEntries(Object.entries(kwargs).map(([key, value]) => [key, schemaOf(value)]));
@@ -66,15 +71,26 @@ export class QuestionForm {
       h(
         "div.buttons",
         {},
-        h("button.primary", { value: "approve" }, "Approve"),
-        h("button", { value: "deny" }, "Deny"),
+        h("button.primary", { type: "button", onclick: () => this.#submit(true) }, "Approve"),
+        this.#deny,
       ),
+      this.#problem,
+      // Has the browser tell the form of Enter, whatever fields there are.
+      h("input", { type: "submit", hidden: true, tabindex: -1, value: "" }),
     ];
+  }
+
+  /** Enter was pressed in a field: decides nothing, and asks. */
+  #hesitate() {
+    this.#problem.textContent = this.#reason.value.trim()
+      ? "Approve or deny? Your reason goes with either."
+      : "Approve or deny?";
+    this.#deny.focus();
   }
 
   #questionBody() {
     this.#field = field("", this.#question.response_schema ?? { type: "string" });
-    return [this.#field.element, h("div.buttons", {}, h("button.primary", { value: "answer" }, "Answer"))];
+    return [this.#field.element, h("div.buttons", {}, h("button.primary", {}, "Answer")), this.#problem];
   }
 
   /** @param {boolean} yes */
@@ -85,7 +101,11 @@ export class QuestionForm {
     } catch {
       return; // The field says what is wrong with it.
     }
-    this.#onAnswer(this.#approval ? this.#decision(yes, value) : value);
+    try {
+      this.#onAnswer(this.#approval ? this.#decision(yes, value) : value);
+    } catch (error) {
+      this.#problem.textContent = /** @type {Error} */ (error).message;
+    }
   }
 
   /** @param {boolean} approved @param {any} kwargs */
@@ -124,8 +144,10 @@ export class QuestionForm {
     this.#expiry.textContent = left > 0 ? `${minutes(left)} left` : "Time is up";
   }
 
+  /** Goes to the first field, with the question in view from its beginning on. */
   focus() {
-    (this.element.querySelector("textarea, select, input, button") ?? this.element).focus();
+    this.element.scrollIntoView({ block: this.element.offsetHeight > innerHeight / 2 ? "start" : "center" });
+    (this.element.querySelector("textarea, select, input, button") ?? this.element).focus({ preventScroll: true });
   }
 }
 

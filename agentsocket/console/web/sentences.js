@@ -1,6 +1,9 @@
 /** What the state of the connection means, said to a person. */
 
-/** @typedef {import("./agent_client.js").State} State */
+/**
+ * @typedef {import("./agent_client.js").State} State
+ * @typedef {{code: string, message?: string, setting?: string}} Refusal why the server opens no connection
+ */
 
 /** @type {Record<string, [string, "good" | "busy" | "bad"]>} */
 const SHORT = {
@@ -9,6 +12,7 @@ const SHORT = {
   connected: ["Logged out", "bad"],
   logging_in: ["Logging in", "busy"],
   ready: ["Connected", "good"],
+  logging_out: ["Logging out", "busy"],
   waiting: ["Reconnecting", "busy"],
   refused: ["Disconnected", "bad"],
 };
@@ -23,6 +27,7 @@ const CAUSES = new Map(
     1011: "The server gave the connection up.",
     1013: "The server is at its capacity.",
     4000: "The page was too slow to read what the server sent.",
+    4401: "The login has run out.",
     4429: "Too many messages were sent at once.",
     4500: "The token was refused three times.",
     4501: "This session was taken up in another window.",
@@ -32,20 +37,41 @@ const CAUSES = new Map(
   }),
 );
 
-/** @param {State} state @param {number} now @returns {{text: string, tone: "good" | "busy" | "bad"}} */
-export function shortly(state, now) {
+/** Refusals that stay until somebody changes the server's settings. */
+const LASTING = new Set(["origin", "host"]);
+
+/**
+ * @param {State} state @param {number} now @param {Refusal | null} [refusal]
+ * @returns {{text: string, left?: string, tone: "good" | "busy" | "bad"}} `left` is the time until the next attempt
+ */
+export function shortly(state, now, refusal = null) {
   const [text, tone] = SHORT[state.name];
   if (state.code === "authentication_failed") return { text: "Token wanted", tone };
-  const left = Math.ceil(((state.retryAt ?? 0) - now) / 1000);
-  return { text: state.name === "waiting" && left > 1 ? `${text} in ${left} s` : text, tone };
+  if (state.code === "agent_unavailable" && state.name === "refused") return { text: "No such agent", tone };
+  if (refusal && LASTING.has(refusal.code)) return { text: "Refused", tone: "bad" };
+  const seconds = Math.ceil(((state.retryAt ?? 0) - now) / 1000);
+  const left = state.name === "waiting" && seconds > 1 ? ` in ${seconds} s` : "";
+  return { text, left, tone };
 }
 
-/** @param {State} state @returns {string} why it is so, and what follows; empty where all is well */
-export function fully(state) {
+/**
+ * @param {State} state @param {Refusal | null} [refusal]
+ * @returns {string} why it is so, and what follows; empty where all is well
+ */
+export function fully(state, refusal = null) {
   const cause = CAUSES.get(`${state.code}`) ?? state.message;
-  if (state.name === "waiting")
-    return `${cause ?? "The server cannot be reached."} The page goes on trying; nothing is lost.`;
+  if (state.name === "waiting" || state.name === "connecting") {
+    if (refusal) return `${refused(refusal)} The page goes on trying.`;
+    if (state.name === "connecting") return "";
+    return `${cause ?? "The server cannot be reached."} The page goes on trying.`;
+  }
+  if (state.agents?.length) return "This server has no agent of that name. Choose one that it has:";
   if (state.name === "refused") return cause ?? `The server closed the connection (code ${state.code}).`;
   if (state.name === "connected") return "You are logged out.";
   return "";
+}
+
+/** @param {Refusal} refusal @returns {string} the server's sentence, with the setting that it is about */
+function refused({ message = "The server refuses the connection.", setting }) {
+  return setting && !message.includes(setting) ? `${message} The setting is ${setting}.` : message;
 }

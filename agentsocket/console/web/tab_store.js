@@ -1,5 +1,7 @@
 /** What a tab keeps across a reload: the session, and as many of the newest frames as there is room for. */
 
+import { ofThisTab } from "./storage.js";
+
 /** @typedef {import("./agent_client.js").Session} Session */
 
 const CHUNK = 64 * 1024;
@@ -23,7 +25,8 @@ export class TabStore {
       return this.#read();
     } catch {
       // Written by another version of the page, or by somebody else.
-      sessionStorage.clear();
+      for (const i of [...this.#chunks.keys()]) this.#remove(i);
+      ofThisTab.removeItem(`${this.#prefix}head`);
       return { session: null, token: undefined, entries: [], dropped: false };
     }
   }
@@ -34,12 +37,12 @@ export class TabStore {
       token,
       first = 0,
       last = 0,
-    } = JSON.parse(sessionStorage.getItem(`${this.#prefix}head`) ?? "{}");
+    } = JSON.parse(ofThisTab.getItem(`${this.#prefix}head`) ?? "{}");
     [this.#first, this.#last, this.#session] = [first, last, session];
     this.token = token;
     const entries = [];
     for (let i = first; i <= last; i++) {
-      const chunk = sessionStorage.getItem(this.#key(i)) ?? "";
+      const chunk = ofThisTab.getItem(this.#key(i)) ?? "";
       this.#chunks.set(i, chunk);
       for (const line of chunk.split("\n")) if (line) entries.push(JSON.parse(line));
     }
@@ -76,13 +79,10 @@ export class TabStore {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#evict();
-    try {
-      for (const i of this.#dirty) sessionStorage.setItem(this.#key(i), this.#chunks.get(i) ?? "");
-      this.#writeHead();
-    } catch {
-      this.#giveUp();
-    }
+    const kept = [...this.#dirty].every((i) => ofThisTab.setItem(this.#key(i), this.#chunks.get(i) ?? ""));
     this.#dirty.clear();
+    if (kept) this.#writeHead();
+    else this.#giveUp();
   }
 
   #evict() {
@@ -99,7 +99,7 @@ export class TabStore {
   #remove(i) {
     this.#chunks.delete(i);
     this.#dirty.delete(i);
-    sessionStorage.removeItem(this.#key(i));
+    ofThisTab.removeItem(this.#key(i));
   }
 
   /** The browser has no room: keeps no frame, and so the server will be asked for all that it still has. */
@@ -112,6 +112,6 @@ export class TabStore {
 
   #writeHead() {
     const head = { session: this.#session, token: this.token, first: this.#first, last: this.#last };
-    sessionStorage.setItem(`${this.#prefix}head`, JSON.stringify(head));
+    ofThisTab.setItem(`${this.#prefix}head`, JSON.stringify(head));
   }
 }

@@ -1,6 +1,7 @@
 /** Light, dark, or as the system has it; set before the page is drawn. */
 
 import { h, icon } from "./dom.js";
+import { lasting } from "./storage.js";
 
 const KEY = "agent-console theme";
 const THEMES = /** @type {const} */ ({
@@ -11,7 +12,7 @@ const THEMES = /** @type {const} */ ({
 
 /** @returns {keyof typeof THEMES} */
 function chosen() {
-  const theme = localStorage.getItem(KEY) ?? "";
+  const theme = lasting.getItem(KEY) ?? "";
   return theme in THEMES ? /** @type {keyof typeof THEMES} */ (theme) : "auto";
 }
 
@@ -34,7 +35,7 @@ export function themeButton() {
   button.addEventListener("click", () => {
     const names = Object.keys(THEMES);
     const next = names[(names.indexOf(chosen()) + 1) % names.length];
-    localStorage.setItem(KEY, next);
+    lasting.setItem(KEY, next);
     apply(next);
     show();
   });

@@ -4,6 +4,8 @@ import { copyButton, h, icon } from "./dom.js";
 import { duration, longText, pretty, textNodes } from "./plain_text.js";
 
 const GLANCE = 160;
+/** What the server says in place of the result of a tool that was running when its task ended. */
+const ENDED_EARLY = "The task ended before this tool did.";
 
 export class ToolCard {
   #began;
@@ -56,10 +58,26 @@ export class ToolCard {
     if (this.open) this.#close("left", "cross");
   }
 
-  /** @param {string} word @param {"check" | "cross"} mark */
+  get failed() {
+    return this.#result?.isError === true;
+  }
+
+  /** Whether it ended only because its task did. */
+  get cutShort() {
+    return this.open || (this.failed && this.#result?.output === ENDED_EARLY);
+  }
+
+  /** Its task was stopped, and it with its task: nothing has gone wrong. */
+  stop() {
+    this.#close("stopped", "stop");
+    this.#glance.replaceChildren("Stopped");
+  }
+
+  /** @param {string} word @param {"check" | "cross" | "stop"} mark */
   #close(word, mark) {
     this.open = false;
-    this.element.classList.replace("running", word);
+    this.element.classList.remove("running", "failed");
+    this.element.classList.add(word);
     this.#mark.replaceChildren(icon(mark));
     this.#state.textContent = word === "left" ? "no result" : word;
   }

@@ -1,6 +1,6 @@
 /** One request and what came of it. */
 
-import { copyButton, h, icon } from "./dom.js";
+import { copyButton, h, icon, iconButton } from "./dom.js";
 import { MarkdownStream } from "./markdown.js";
 import { clock, duration, longText, textNodes } from "./plain_text.js";
 import { QuestionForm } from "./question_form.js";
@@ -9,7 +9,8 @@ import { ToolCard } from "./tool_card.js";
 /**
  * @typedef {"queued" | "sent" | "running" | "stopping" | "done" | "stopped" | "failed" | "lost"} TurnState
  * @typedef {{cancel: (taskId: string) => void, answer: (taskId: string, inputId: string, response: any) => void,
- *   again: (message: string) => void, inspect: (taskId: string) => void}} Actions
+ *   again: (message: string) => void, edit: (message: string) => void, inspect: (taskId: string) => void}} Actions
+ *   `again` asks once more, `edit` takes the message to where a person writes.
  */
 
 /** Steps of one turn that are on the page; a page lays out thousands only slowly. */
@@ -22,15 +23,19 @@ export class Turn {
   /** @type {MarkdownStream[]} */ #segments = [];
   /** @type {MarkdownStream | null} */ #segment = null;
   /** @type {Map<string, ToolCard>} */ #openCards = new Map();
-  #calls = 0;
+  /** @type {ToolCard[]} */ #cards = [];
+  /** Those that ended after the stop was asked for. @type {Set<ToolCard>} */ #endedLate = new Set();
   /** @type {Map<string, QuestionForm>} */ #questions = new Map();
   #body = h("div.answer");
   #earlier = h("button.earlier", { type: "button" });
   /** @type {Element[]} */ #folded = [];
   #status = h("span.status");
   #stop = h("button.stop", { type: "button" }, icon("stop"), "Stop");
+  #tools = h("span.tools");
   #frames = h("button.link.frames", { type: "button", hidden: true, title: "Show the frames of this task" }, "Frames");
-  #footer = h("footer", {}, this.#status, this.#stop, this.#frames);
+  #footer = h("footer", {}, this.#status, this.#stop, this.#tools);
+  #elapsed = "";
+  #answerText = "";
 
   /** @type {TurnState} */ state = "sent";
   taskId = "";
@@ -51,10 +56,22 @@ export class Turn {
     this.element = h(
       "article.turn",
       { tabindex: -1, "aria-label": (message ?? "Task").slice(0, 80) },
-      h("header", {}, said, h("time", {}, clock(time))),
+      h(
+        "header",
+        {},
+        said,
+        h("time", {}, clock(time)),
+        message !== null && copyButton(() => message, "Copy the message"),
+      ),
       this.#body,
       this.#footer,
     );
+    if (message !== null)
+      this.#tools.append(
+        iconButton("button.quiet.again", "again", "Ask again", () => actions.again(message)),
+        iconButton("button.quiet", "edit", "Edit", () => actions.edit(message)),
+      );
+    this.#tools.append(this.#frames);
     this.#show("queued");
   }
 
@@ -97,13 +114,19 @@ export class Turn {
     if (this.state === "running" || this.state === "stopping") {
       const waits = this.openQuestion;
       const elapsed = Math.max(0, Math.floor((now - this.#time) / 1000));
-      this.#status.textContent = waits
-        ? "Waiting for you"
-        : elapsed
-          ? `Working · ${duration(elapsed * 1000).replace(".0", "")}`
-          : "Working";
+      this.#elapsed = elapsed ? ` · ${duration(elapsed * 1000).replace(".0", "")}` : "";
+      this.#status.textContent = waits ? "Waiting for you" : `Working${this.#elapsed}`;
       this.element.classList.toggle("waits", Boolean(waits));
     }
+    this.element.classList.remove("cut");
+    for (const question of this.#questions.values()) question.tick(now);
+  }
+
+  /** The connection is lost: how the task goes on is not known, so its clock stands. @param {number} now */
+  stand(now) {
+    if (this.state === "running" || this.state === "stopping")
+      this.#status.textContent = `Connection lost${this.#elapsed}`;
+    this.element.classList.add("cut");
     for (const question of this.#questions.values()) question.tick(now);
   }
 
@@ -150,9 +173,9 @@ export class Turn {
   /** @param {any} data @param {number} time */
   toolCall(data, time) {
     this.#segment = null;
-    this.#calls += 1;
-    const card = new ToolCard(data, time);
-    this.#openCards.set(data.tool_call_id ?? `${this.#calls}`, card);
+        const card = new ToolCard(data, time);
+    this.#cards.push(card);
+    this.#openCards.set(data.tool_call_id ?? `${this.#cards.length}`, card);
     this.#step(card.element);
   }
 
@@ -162,9 +185,11 @@ export class Turn {
     if (!this.#openCards.has(key)) key = [...this.#openCards].find(([, card]) => card.name === data.tool_name)?.[0];
     if (key === undefined) {
       this.toolCall({ ...data, tool_kwargs: {} }, time);
-      key = data.tool_call_id ?? `${this.#calls}`;
+      key = data.tool_call_id ?? `${this.#cards.length}`;
     }
-    this.#openCards.get(key)?.finish(data.tool_output, data.is_error === true, time);
+    const card = /** @type {ToolCard} */ (this.#openCards.get(key));
+    card.finish(data.tool_output, data.is_error === true, time);
+    if (this.state === "stopping") this.#endedLate.add(card);
     this.#openCards.delete(key);
   }
 
@@ -195,11 +220,11 @@ export class Turn {
   completed(response, usage, time) {
     const said = this.#segments.map((segment) => segment.text).join("");
     if (response.trim() && !same(said, response)) this.#answer(response.trim());
+    this.#answerText = response;
     const tokens = Object.entries(usage ?? {})
       .filter(([, value]) => typeof value === "number")
       .slice(0, 4);
     this.#end("done", time, "Done in", ...tokens.map(([name, value]) => `${value} ${name.replaceAll("_", " ")}`));
-    this.#frames.before(copyButton(() => response, "Copy the answer"));
   }
 
   /** The last text may be the answer or its beginning; whatever else was said stays, but quietly. @param {string} response */
@@ -213,6 +238,8 @@ export class Turn {
 
   /** @param {number} time */
   stopped(time) {
+    for (const card of this.#cards) if (card.cutShort || (card.failed && this.#endedLate.has(card))) card.stop();
+    this.#openCards.clear();
     this.#end("stopped", time, "Stopped after");
   }
 
@@ -226,17 +253,14 @@ export class Turn {
   lost(why, time) {
     this.#end("lost", time, "");
     this.#status.replaceChildren(why);
-    const { message } = this;
-    if (message !== null)
-      this.#footer.append(
-        h("button.again", { type: "button", onclick: () => this.#actions.again(message) }, "Send again"),
-      );
+    this.#tools.querySelector(".again")?.append("Ask again");
   }
 
   /** @param {TurnState} state @param {number} time @param {string} words @param {...string} more */
   #end(state, time, words, ...more) {
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
-    const calls = this.#calls && `${this.#calls} tool ${this.#calls === 1 ? "call" : "calls"}`;
+    const count = this.#cards.length;
+    const calls = count && `${count} tool ${count === 1 ? "call" : "calls"}`;
     this.#show(
       state,
       [`${words} ${duration(Math.max(0, time - this.#time))}`, calls, ...more].filter(Boolean).join(" · "),
@@ -244,7 +268,9 @@ export class Turn {
     for (const card of this.#openCards.values()) card.leave();
     for (const question of this.#questions.values()) question.close();
     this.#openCards.clear();
-    this.element.classList.remove("waits");
+    this.element.classList.remove("waits", "cut");
+    const text = this.#answerText || this.#segments.map((segment) => segment.text.trim()).join("\n\n");
+    if (text.trim()) this.#tools.prepend(copyButton(() => text, "Copy the answer"));
     // Focus must not vanish with the button or the form that had it.
     if (focused && (!focused.checkVisibility() || focused.matches(":disabled")))
       this.element.focus({ preventScroll: true });

@@ -10,6 +10,7 @@ export class VirtualList {
   #spacer = h("div.spacer");
   /** @type {Map<number, HTMLElement>} */ #rows = new Map();
   /** @type {T[]} */ #items = [];
+  /** Items whose rows are to be filled anew. @type {Set<T>} */ #changed = new Set();
   #active = -1;
   #sticks = true;
   #lastTop = 0;
@@ -44,6 +45,12 @@ export class VirtualList {
     this.#schedule();
   }
 
+  /** @param {T} item one whose row is to show something else now */
+  changed(item) {
+    this.#changed.add(item);
+    this.#schedule();
+  }
+
   /** @returns {T | undefined} */
   get active() {
     return this.#items[this.#active];
@@ -64,14 +71,24 @@ export class VirtualList {
     const from = Math.max(0, Math.floor(this.element.scrollTop / this.#rowHeight) - 5);
     const to = Math.min(this.#items.length, from + Math.ceil(this.element.clientHeight / this.#rowHeight) + 10);
     for (const [i, row] of this.#rows) {
-      if (i >= from && i < to) continue;
+      if (i >= from && i < to) {
+        if (this.#changed.has(this.#items[i])) this.#refill(row, i);
+        continue;
+      }
       row.remove();
       this.#rows.delete(i);
     }
+    this.#changed.clear();
     for (let i = from; i < to; i++) this.#row(i);
     const active = this.#rows.get(this.#active);
     if (active) this.element.setAttribute("aria-activedescendant", active.id);
     else this.element.removeAttribute("aria-activedescendant");
+  }
+
+  /** @param {HTMLElement} row @param {number} i */
+  #refill(row, i) {
+    row.replaceChildren();
+    this.#fill(row, this.#items[i]);
   }
 
   /** @param {number} i */
