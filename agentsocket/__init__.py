@@ -9,8 +9,10 @@ from importlib import import_module
 TYPE_CHECKING = False  # type checkers know the name; to import it would take longer than all the rest
 if TYPE_CHECKING:
     from agentsocket.agent.adapters.frameworks import adapt
-    from agentsocket.agent.contract import Agent, AgentError, Approval, Turn
+    from agentsocket.agent.contract import Agent, AgentError, Approval, Context, Turn
+    from agentsocket.agent.current import current_turn
     from agentsocket.client.client import WebSocketClient
+    from agentsocket.identity.user import AuthError, LoginAttempt, User
     from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
     from agentsocket.server import AgentServer
     from agentsocket.settings import Settings
@@ -24,19 +26,26 @@ __all__ = [
     "AgentResponse",
     "AgentServer",
     "Approval",
+    "AuthError",
+    "Context",
     "InputRequired",
+    "LoginAttempt",
     "Settings",
     "ToolCall",
     "ToolResult",
     "Turn",
+    "User",
     "WebSocketClient",
     "adapt",
+    "current_turn",
 ]
 
 _ROOMS = {
     "agent.adapters.frameworks": ("adapt",),
-    "agent.contract": ("Agent", "AgentError", "Approval", "Turn"),
+    "agent.contract": ("Agent", "AgentError", "Approval", "Context", "Turn"),
+    "agent.current": ("current_turn",),
     "client.client": ("WebSocketClient",),
+    "identity.user": ("AuthError", "LoginAttempt", "User"),
     "protocol.events": ("AgentOutput", "AgentResponse", "InputRequired", "ToolCall", "ToolResult"),
     "server": ("AgentServer",),
     "settings": ("Settings",),

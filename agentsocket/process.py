@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
-from agentsocket.agent.loader import AgentNotLoadable, load_agents
+from agentsocket.agent.loader import AgentNotLoadable, load
 from agentsocket.agent.neighbours import make_way
 from agentsocket.banner import banner
 from agentsocket.containment import exits, forks
@@ -62,7 +62,8 @@ def _serve(departure: Departure) -> int:
     try:
         settings = _read_settings()
         settings = _fit_to_descriptors(settings)
-        server = AgentServer(settings, load_agents(settings.agent))
+        agents, hook = load(settings.agent, settings.auth)
+        server = AgentServer(settings, agents, hook)
         logs.hold()
         loop = _uvloop() if settings.uvloop else asyncio.new_event_loop()
     except (SettingsError, AgentNotLoadable) as exc:

@@ -18,6 +18,9 @@ from agentsocket.connection.handler import ConnectionHandler
 from agentsocket.connection.handshake import Gatekeeper
 from agentsocket.connection.tls import RECORD, Tls, TlsProtocol
 from agentsocket.connection.writer import Batch
+from agentsocket.identity.hook import Hook
+from agentsocket.identity.method import authenticator_for
+from agentsocket.identity.reception import Reception
 from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.session.manager import SessionManager
 from agentsocket.settings import Settings, SettingsError
@@ -29,19 +32,24 @@ SHUTDOWN = 1.4
 class AgentServer:
     """Listens, and serves each of these agents by its name. ``async with`` starts it and shuts it down.
 
+    ``authenticate`` decides about logins, where the settings name no other method: see docs/identity.md.
+
     Raises:
-        SettingsError: if the TLS files are none.
+        SettingsError: if the TLS files are none, or logins cannot be proved as they are to be.
     """
 
-    def __init__(self, settings: Settings, agents: Mapping[str, AgentFactory]) -> None:
+    def __init__(
+        self, settings: Settings, agents: Mapping[str, AgentFactory], authenticate: Hook | None = None
+    ) -> None:
         self.manager = SessionManager(settings, agents)
+        reception = Reception(authenticator_for(settings, authenticate), settings.max_failed_logins)
         self.connections: set[AgentConnection] = set()
         self._settings = settings
         self._gatekeeper = Gatekeeper(settings, self.manager)
         self._listener = Listener(
             settings,
             check=self._gatekeeper.check,
-            new_reader=functools.partial(ConnectionHandler, manager=self.manager),
+            new_reader=functools.partial(ConnectionHandler, manager=self.manager, reception=reception),
             connections=self.connections,
             lobby=Lobby(settings),
             extensions=_extensions(settings),

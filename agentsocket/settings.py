@@ -54,6 +54,28 @@ class Settings(BaseModel):
         "several as name=module:attribute each, the first is the default",
     )
     auth_token: TextOrNone = Field(None, description="token that a login must carry")
+    auth: TextOrNone = Field(
+        None, description="function of your own that decides about logins, module:function or file.py:function"
+    )
+    auth_timeout: Seconds = Field(5, description="seconds that deciding about one login may take")
+    auth_header: TextOrNone = Field(
+        None, description="name of the header in which one of --trusted-proxies names whom it has logged in"
+    )
+    jwt_key: FileOrNone = Field(
+        None, description="path of the public key (PEM), or of the secret, that signed tokens are verified by"
+    )
+    jwt_jwks_url: TextOrNone = Field(None, description="address of the keys that signed tokens are verified by (JWKS)")
+    jwt_audience: TextOrNone = Field(None, description="audience that a signed token must be for; any for any")
+    jwt_issuer: TextOrNone = Field(None, description="issuer that a signed token must be from; any for any")
+    max_failed_logins: CountOrNone = Field(
+        10, description="number of failed logins from one address within a minute after which it has to wait"
+    )
+    max_sessions_per_user: CountOrNone = Field(None, description="number of sessions that one user may have")
+    max_tasks_per_user: CountOrNone = Field(None, description="number of tasks that one user runs at once")
+    user_requests_per_minute: CountOrNone = Field(
+        None, description="number of requests that one user may send a minute"
+    )
+    log_users: bool = Field(default=False, description="log the ids of users, which are personal data")
     tls_cert: FileOrNone = Field(None, description="path of the TLS certificate chain, a PEM file")
     tls_key: FileOrNone = Field(None, description="path of the TLS private key, a PEM file")
     console: bool = Field(default=True, description="serve the browser console")

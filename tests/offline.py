@@ -8,12 +8,13 @@ from pydantic import JsonValue
 from agentsocket.agent.contract import Agent
 from agentsocket.offline_agent.agent import OfflineAgent
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from tests.support import BareTurn
 
 PATIENCE = 10.0
 """Seconds: the one bound on every wait."""
 
 
-class Recorder:
+class Recorder(BareTurn):
     """A turn that keeps what an agent emits, and answers what it asks."""
 
     def __init__(self, answer: JsonValue = None) -> None:

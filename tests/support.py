@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from agentsocket.agent.contract import Agent, AgentFactory, Turn
+from agentsocket.agent.contract import Agent, AgentFactory, Context, Turn
 from agentsocket.agent.loader import load_agents
 from agentsocket.protocol.events import AgentOutput, AgentResponse
 from agentsocket.server import AgentServer
@@ -16,6 +17,20 @@ from agentsocket.settings import Settings
 
 PATIENCE = 10.0
 """Seconds: the one bound on every wait of a test. Nothing takes that long unless it is broken."""
+
+
+class BareTurn:
+    """What a turn of a test's own has beside ``emit`` and ``ask``: nobody in particular asks."""
+
+    context = Context("a session")
+    params: Mapping[str, Any] = MappingProxyType({})
+    ended = False
+
+    def emit_blocking(self, event: Any) -> None:
+        raise NotImplementedError
+
+    def ask_blocking(self, question: Any) -> Any:
+        raise NotImplementedError
 
 
 def load_agent(spec: str) -> AgentFactory:

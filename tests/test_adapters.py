@@ -15,6 +15,7 @@ from agentsocket.agent.adapters.conversation import Memory, Tokens, approve, as_
 from agentsocket.agent.adapters.frameworks import FRAMEWORKS, UnsupportedAgent, adapt, recognise
 from agentsocket.agent.adapters.resources import open_agent
 from tests.server_process import ROOT
+from tests.support import BareTurn
 
 
 def of(module: str, name: str, *bases: type) -> Any:
@@ -175,7 +176,7 @@ async def test_a_login_that_is_given_up_closes_what_it_has_begun_to_open() -> No
 
 
 async def test_an_approval_says_which_tool_would_run_with_what() -> None:
-    class Yes:
+    class Yes(BareTurn):
         async def emit(self, event: Any) -> None: ...
 
         async def ask(self, question: Any) -> Any:

@@ -16,7 +16,18 @@ from agentsocket.agent.loader import AgentNotLoadable, load_agents
 from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
-from tests.support import PATIENCE, Peer, Scripted, connected, eventually, load_agent, logged_in, made, serving
+from tests.support import (
+    PATIENCE,
+    BareTurn,
+    Peer,
+    Scripted,
+    connected,
+    eventually,
+    load_agent,
+    logged_in,
+    made,
+    serving,
+)
 
 MODULE = """
 class Echo:
@@ -77,7 +88,7 @@ async def test_a_module_is_found_by_its_name(module: Path, monkeypatch: pytest.M
         ("{module}:missing", "has no attribute 'missing'"),
         ("{module}:number", "object of type int; accepted is a factory"),
         ("{module}:instance", "object of type Echo; accepted is a factory"),
-        ("{module}:two", "has 2 required parameters; accepted is a factory"),
+        ("{module}:two", "it has 2 required parameters: message, other; accepted is a factory"),
         ("{broken}:agent", "importing '{broken}' failed: ZeroDivisionError"),
     ],
 )
@@ -96,7 +107,7 @@ async def test_a_factory_that_makes_no_agent_is_told_apart(module: Path) -> None
         await made(load_agent(f"{module}:junk"))
 
 
-class Ear:
+class Ear(BareTurn):
     """A turn that keeps what it hears."""
 
     def __init__(self) -> None:

@@ -26,8 +26,8 @@ NAMES = {
     "ProtocolError Refresh RefreshResponse RequestId ServerFrame TaskCancelled TaskFrame TaskSnapshot "
     "ToolCall ToolCallFrame ToolResult ToolResultFrame UserCard decode_client_frame decode_server_frame "
     "encode",
-    "agentsocket": "Agent AgentError AgentOutput AgentResponse AgentServer Approval InputRequired Settings ToolCall "
-    "ToolResult Turn WebSocketClient adapt",
+    "agentsocket": "Agent AgentError AgentOutput AgentResponse AgentServer Approval AuthError Context InputRequired "
+    "LoginAttempt Settings ToolCall ToolResult Turn User WebSocketClient adapt current_turn",
 }
 
 

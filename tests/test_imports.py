@@ -18,12 +18,12 @@ env_file               settings
 protocol
 telemetry
 console
-identity               protocol
+identity               protocol settings
 containment
-agent                  protocol containment
-session                protocol agent containment telemetry settings
+agent                  protocol identity containment
+session                protocol identity agent containment telemetry settings
 connection             protocol identity agent session telemetry console settings
-server                 protocol agent session connection settings
+server                 protocol identity agent session connection settings
 banner                 settings
 process                agent containment server banner telemetry settings env_file
 __main__               process
@@ -41,7 +41,7 @@ ALLOWED = {room: set(below) for room, *below in (line.split() for line in TABLE.
 ORDER = {
     "protocol": ["close_codes", "errors", "events", "frames", "codec"],
     "containment": ["exits", "forks", "stopping", "threads", "leaving"],
-    "agent": ["contract", "adapters", "card", "neighbours", "loader"],
+    "agent": ["contract", "current", "callables", "adapters", "card", "neighbours", "loader"],
     "session": [
         "allowance",
         "budget",
@@ -52,8 +52,10 @@ ORDER = {
         "instance",
         "agent_task",
         "snapshots",
+        "visitor",
         "session",
         "places",
+        "users",
         "manager",
     ],
     "connection": [
@@ -67,9 +69,11 @@ ORDER = {
         "connection",
         "tls",
         "handshake",
+        "attempt",
+        "expiry",
         "handler",
     ],
-    "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "reception"],
+    "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "method", "reception"],
     "telemetry": ["log_lines", "log_output", "logs", "watchdog"],
     "console": ["files"],
     "client": [

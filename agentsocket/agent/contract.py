@@ -3,16 +3,45 @@
 An agent never sees a task id, a socket or JSON.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from agentsocket.identity.user import User
 from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Whom a session is for. A resume or a refresh makes a new one; a turn keeps the one that it began with."""
+
+    session_id: str
+    user: User | None = None
+    """Who is logged in; None where nobody is known by name."""
+    params: Mapping[str, JsonValue] = field(default_factory=dict)
+    """``login.params``: what the client says, and nothing has proved."""
+    agent: str = ""
+    """The name under which the agent is served."""
+    address: str = ""
+    """The client's IP address."""
+
+
 class Turn(Protocol):
-    """What a running agent may do towards the client that asked."""
+    """What a running agent may do towards the client that asked, and what it may know of it."""
+
+    @property
+    def context(self) -> Context:
+        """Whom it is for, as it was known when the request came."""
+
+    @property
+    def params(self) -> Mapping[str, JsonValue]:
+        """``agent_request.params``, of this request: what the client says."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its task is over: then nothing more can be said."""
 
     async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
         """Send an event. May wait: a slow client slows its own agent."""
@@ -22,6 +51,21 @@ class Turn(Protocol):
 
         Raises:
             TimeoutError: if there is none within the question's ``expires_in`` seconds.
+        """
+
+    def emit_blocking(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+        """Do what ``emit`` does, from a synchronous tool in a thread.
+
+        Raises:
+            RuntimeError: on the event loop, which it would block.
+        """
+
+    def ask_blocking(self, question: InputRequired) -> JsonValue:
+        """Do what ``ask`` does, from a synchronous tool in a thread.
+
+        Raises:
+            RuntimeError: on the event loop, which it would block.
+            TimeoutError: as ``ask``.
         """
 
 
@@ -48,8 +92,8 @@ class Agent(Protocol):
         """Answer one message."""
 
 
-AgentFactory = Callable[[], Agent | Awaitable[Agent]]
-"""Makes the agent of one session: called once per login."""
+AgentFactory = Callable[..., Agent | Awaitable[Agent]]
+"""Makes the agent of one session: called once per login, with its ``Context`` where it has a parameter for that."""
 
 
 class Approval(BaseModel):

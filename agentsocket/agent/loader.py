@@ -1,5 +1,6 @@
 """From ``--agent module:attribute`` to a factory that makes the agent of one session."""
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -15,11 +16,12 @@ from typing import Any, NamedTuple, cast
 from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt, recognise
 from agentsocket.agent.adapters.plain import PlainAgent
 from agentsocket.agent.adapters.resources import made_in_thread, open_agent, open_in_thread
-from agentsocket.agent.contract import Agent, AgentError, AgentFactory
+from agentsocket.agent.callables import UnknownKind, kind_of
+from agentsocket.agent.contract import Agent, AgentError, AgentFactory, Context
 from agentsocket.agent.neighbours import Neighbourhood, settle
 
 ACCEPTED = (
-    "a factory of agents (a function, class or async function without required parameters), "
+    "a factory of agents (a function, class or async function without required parameters, or with a context), "
     "a plain function or generator of one message, or an agent of a framework (docs/frameworks.md)"
 )
 
@@ -42,8 +44,17 @@ class _Place(NamedTuple):
     file: Path | None
 
 
-def load_agents(specs: Sequence[str]) -> dict[str, AgentFactory]:
-    """Load each ``name=module:attribute``, and what has no name as "default"; the first is the one to take by default.
+class Loaded(NamedTuple):
+    """What stands behind ``--agent`` and ``--auth``."""
+
+    agents: dict[str, AgentFactory]
+    """By their names; the first is the one to take by default."""
+    hook: Any
+    """The function that decides about logins, if one is set."""
+
+
+def load(specs: Sequence[str], hook: str | None = None) -> Loaded:
+    """Load each ``name=module:attribute``, and what has no name as "default", and the hook.
 
     Raises:
         AgentNotLoadable: if one of them cannot be loaded, or a name stands twice.
@@ -55,8 +66,19 @@ def load_agents(specs: Sequence[str]) -> dict[str, AgentFactory]:
         if name in places:
             raise AgentNotLoadable(f"two agents are named '{name}': give each a name of its own, name=module:attribute")
         places[name] = _locate(place)
-    neighbourhood = settle(folder for place in places.values() for folder in place.folders)
-    return {name: _load(place, neighbourhood) for name, place in places.items()}
+    hook_place = None if hook is None else _locate(hook)
+    everything = [*places.values(), *([] if hook_place is None else [hook_place])]
+    neighbourhood = settle(folder for place in everything for folder in place.folders)
+    agents = {name: _factory(_load(place, neighbourhood), place.spec) for name, place in places.items()}
+    found = None if hook_place is None else _load(hook_place, neighbourhood)
+    if found is not None and (inspect.isclass(found) or not callable(found)):
+        raise AgentNotLoadable(f"cannot load '{hook}': a function of one LoginAttempt is wanted, not {found!r:.80}")
+    return Loaded(agents, found)
+
+
+def load_agents(specs: Sequence[str]) -> dict[str, AgentFactory]:
+    """Load agents alone; see ``load``."""
+    return load(specs).agents
 
 
 def _locate(spec: str) -> _Place:
@@ -75,7 +97,7 @@ def _locate(spec: str) -> _Place:
     return _Place(spec, ".".join(names), attribute, tuple(dict.fromkeys((file.parent, folder))), file)
 
 
-def _load(place: _Place, neighbourhood: Neighbourhood) -> AgentFactory:
+def _load(place: _Place, neighbourhood: Neighbourhood) -> Any:
     spec = place.spec
     try:
         module = _import(place, neighbourhood)
@@ -84,11 +106,10 @@ def _load(place: _Place, neighbourhood: Neighbourhood) -> AgentFactory:
         name = spec.rpartition(":")[0]
         raise AgentNotLoadable(f"cannot load agent '{spec}': importing '{name}' failed: {reason}") from exc
     try:
-        found = getattr(module, place.attribute)
+        return getattr(module, place.attribute)
     except AttributeError:
         name = spec.rpartition(":")[0]
         raise AgentNotLoadable(f"cannot load agent '{spec}': '{name}' has no attribute '{place.attribute}'") from None
-    return _factory(found, spec)
 
 
 def _import(place: _Place, neighbourhood: Neighbourhood) -> ModuleType:
@@ -108,15 +129,18 @@ def _factory(found: Any, spec: str) -> AgentFactory:
     if not callable(found):
         kind = type(found).__name__
         raise AgentNotLoadable(f"cannot load agent '{spec}': found an object of type {kind}; accepted is {ACCEPTED}")
-    required = _required_parameters(found)
-    if required == 0:
-        _check(found, spec)
-        return _Factory(found)
-    if required == 1 and not inspect.isclass(found):
-        return _Shared(PlainAgent, found)
-    raise AgentNotLoadable(
-        f"cannot load agent '{spec}': '{found!r:.80}' has {required} required parameters; accepted is {ACCEPTED}"
-    )
+    try:
+        kind = kind_of(found)
+    except UnknownKind as exc:
+        raise AgentNotLoadable(f"cannot load agent '{spec}': '{found!r:.80}': {exc}; accepted is {ACCEPTED}") from exc
+    match kind:
+        case "factory":
+            _check(found, spec)
+            return _Factory(found)
+        case "factory of a context":
+            return _ContextFactory(found)
+        case "plain" | "plain with turn":
+            return _Shared(functools.partial(PlainAgent, wants_turn=kind == "plain with turn"), found)
 
 
 def _of_framework(found: Any, spec: str) -> AgentFactory:
@@ -151,13 +175,17 @@ class _Shared:
 class _Factory:
     """Calls a factory that came with the agent."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = self.__wrapped__ = function
         self._quick = inspect.iscoroutinefunction(function)
         self._native: type | None = None
 
     def __call__(self) -> Agent | Awaitable[Agent]:
-        made = self._function() if self._quick else made_in_thread(self._call, _unmake)
+        return self._make()
+
+    def _make(self, *context: Context) -> Agent | Awaitable[Agent]:
+        call = functools.partial(self._call, *context)
+        made = self._function(*context) if self._quick else made_in_thread(call, _unmake)
         if type(made) is self._native:
             return cast("Agent", made)  # looked at when the first one was made
         return self._look_at(made)
@@ -174,12 +202,19 @@ class _Factory:
             self._native = type(made)
         return agent
 
-    def _call(self) -> Any:
+    def _call(self, *context: Context) -> Any:
         """Make one, in a thread: it may take a minute, and the others should not. Once it was quick, it needs none."""
         started = time.perf_counter()
-        made = self._function()
+        made = self._function(*context)
         self._quick = time.perf_counter() - started < QUICK
         return made
+
+
+class _ContextFactory(_Factory):
+    """Calls a factory that is told whom the agent is for."""
+
+    def __call__(self, context: Context) -> Agent | Awaitable[Agent]:  # type: ignore[override]  # the other kind of factory
+        return self._make(context)
 
 
 async def _unmake(made: Any) -> None:
@@ -221,17 +256,6 @@ def _as_agent(made: Any) -> Agent:
     if not inspect.iscoroutinefunction(getattr(made, "run", None)):
         raise TypeError(f"the factory made a {type(made).__name__}, which has no 'async def run(message, turn)'")
     return cast("Agent", made)  # checked just now, as far as it can be
-
-
-def _required_parameters(function: Callable[..., Any]) -> int:
-    if inspect.isclass(function) and function.__init__ is object.__init__ and function.__new__ is object.__new__:
-        return 0  # as it would be told, but that takes 2 ms of the start
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return 1  # a builtin that does not tell: called with the message
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(parameter.default is parameter.empty and parameter.kind in positional for parameter in parameters)
 
 
 def _import_file(name: str, file: Path) -> ModuleType:

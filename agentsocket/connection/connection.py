@@ -80,6 +80,10 @@ class AgentConnection(asyncio.Protocol):
         self.request: Request | None = None
         self.address = ""
         """The peer's IP address, as it was when the socket was accepted; empty where it had gone again by then."""
+        self.client_address = ""
+        """The client's IP address: the peer's, or what trusted proxies say of it."""
+        self.peer_trusted = False
+        """Whether the peer itself is a trusted proxy."""
         self.share = ""
         """What the client's address counts as, for what one address may have; empty where that has no limit."""
         self.log_ids = f" connection={next(listener.ids)}"

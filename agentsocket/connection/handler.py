@@ -1,14 +1,18 @@
 """What one connection says is read, routed to its session, and where it is wrong, answered."""
 
 import asyncio
-import hmac
+import functools
 import logging
-from collections.abc import Awaitable
-from typing import assert_never, cast
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar, assert_never, cast
 
+from agentsocket.connection.attempt import login_attempt
 from agentsocket.connection.connection import AgentConnection
+from agentsocket.connection.expiry import Expiry
 from agentsocket.connection.limits import ErrorBudget, TokenBucket
 from agentsocket.connection.writer import FrameWriter
+from agentsocket.identity.reception import FailedLogin, Reception
+from agentsocket.identity.user import User
 from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.protocol.codec import decode_client_frame, encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
@@ -24,16 +28,22 @@ from agentsocket.protocol.frames import (
     Logout,
     LogoutResponse,
     Refresh,
+    RefreshResponse,
+    UserCard,
 )
 from agentsocket.session.instance import Instance
 from agentsocket.session.manager import SessionManager
 from agentsocket.session.session import Session
+from agentsocket.session.visitor import Visitor
 
 logger = logging.getLogger("agentsocket.login")
+
+T = TypeVar("T")
 
 MAX_FAILED_LOGINS = 3
 
 UNCOUNTED = {
+    ErrorCode.AUTHENTICATION_UNAVAILABLE,
     ErrorCode.RATE_LIMITED,
     ErrorCode.TOO_MANY_TASKS,
     ErrorCode.TOO_MANY_SESSIONS,
@@ -53,12 +63,14 @@ FEATURES = ("heartbeat",)
 class ConnectionHandler:
     """Serves one connection from its handshake to its end."""
 
-    def __init__(self, connection: AgentConnection, manager: SessionManager) -> None:
+    def __init__(self, connection: AgentConnection, manager: SessionManager, reception: Reception) -> None:
         self._connection, self._manager, self._settings = connection, manager, manager.settings
+        self._reception = reception
         self._session: Session | None = None
         self._failed_logins = 0
         self._rate = TokenBucket(self._settings.rate_limit, self._settings.rate_burst)
         self._errors = ErrorBudget(self._settings.max_errors)
+        self._expiry = Expiry()
         self._expect_login()
 
     @property
@@ -69,6 +81,7 @@ class ConnectionHandler:
     def displaced(self) -> None:
         """Close: a newer connection has taken the session up, and with it what this one has not read yet."""
         self._session = None
+        self._expiry.clear()
         self.writer.abandon()
         self._connection.hang_up(CloseCode.TAKEN_OVER, "the session was taken up by a newer connection")
 
@@ -82,6 +95,7 @@ class ConnectionHandler:
 
     def end(self) -> None:
         """The connection is closed, and what came of it is done."""
+        self._expiry.clear()
         if self._session is not None:
             self._manager.leave(self._session, self)
 
@@ -111,12 +125,12 @@ class ConnectionHandler:
             case InputResponse():
                 session.answer(frame)
             case Refresh():
-                text = "This login has nothing to renew."
-                raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text, request_id=frame.request_id)
+                return self._try_refresh(frame, session)
             case Heartbeat():
                 self.writer.write(HEARTBEAT)
             case Logout():
                 self._session = None
+                self._expiry.clear()
                 return self._manager.end(session, farewell=LogoutResponse())
             case _:
                 assert_never(frame)
@@ -126,34 +140,96 @@ class ConnectionHandler:
         try:
             return self._login(login)
         except ProtocolError as exc:
-            self._log_failed(exc)
+            self._note(exc)
             raise
 
     def _login(self, login: Login) -> asyncio.Task[None] | None:
         if self._session is not None:
             raise ProtocolError(ErrorCode.ALREADY_LOGGED_IN, "This connection is logged in; log out first.")
-        self._authenticate(login)
-        if login.session_id is not None:
-            self._enter(login, *self._manager.resume(login))
-            return None
-        agent = self._manager.new_agent(login, self._connection.share)
-        if isinstance(agent, Awaitable):
+        user = None if self._reception.is_open else self._prove(login)
+        if isinstance(user, Awaitable):
             self._connection.keep_alive()
-            return self._manager.keep(asyncio.create_task(self._login_with(agent, login)))
-        self._enter(login, *self._manager.open(login, agent, self._connection.share))
-        return None
+            return self._manager.keep(asyncio.create_task(self._login_later(login, user)))
+        entered = self._admit(login, user)
+        if entered is None:
+            return None
+        self._connection.keep_alive()
+        return self._manager.keep(asyncio.create_task(self._login_later(login, entered=entered)))
 
-    async def _login_with(self, agent: Awaitable[Instance], login: Login) -> None:
+    def _prove(self, login: Login) -> User | Awaitable[User | None] | None:
+        agent, resuming = login.agent or "", login.session_id is not None
+        attempt = login_attempt(self._connection, login.token, login.params or {}, agent, resuming=resuming)
+        return self._reception.prove(attempt)
+
+    async def _login_later(
+        self,
+        login: Login,
+        user: Awaitable[User | None] | None = None,
+        entered: Coroutine[Any, Any, None] | None = None,
+    ) -> None:
+        """Go on with a login that takes its time: to prove who it is, to make the agent, or both."""
         try:
-            instance = await self._while_connected(agent)
-            self._enter(login, *self._manager.open(login, instance, self._connection.share))
+            if user is not None:
+                entered = self._admit(login, await self._while_connected(user))
+            if entered is not None:
+                await entered
         except ProtocolError as exc:
             self._expect_login()
-            self._log_failed(exc)
+            self._note(exc)
             self._refuse(ErrorFrame.of(exc))
 
-    async def _while_connected(self, agent: Awaitable[Instance]) -> Instance:
-        """Wait for an agent; a connection that is lost meanwhile gives it up."""
+    def _admit(self, login: Login, user: User | None) -> Coroutine[Any, Any, None] | None:
+        """Take a session up or open one; what comes back has to wait for its agent."""
+        visitor = Visitor(user, self._connection.client_address, self._connection.share)
+        if login.session_id is not None:
+            self._enter(login, *self._manager.resume(login, visitor))
+            return None
+        agent = self._manager.new_agent(login, visitor)
+        if isinstance(agent, Awaitable):
+            return self._open_with(agent, login, visitor)
+        self._enter(login, *self._manager.open(login, agent, visitor))
+        return None
+
+    async def _open_with(self, agent: Awaitable[Instance], login: Login, visitor: Visitor) -> None:
+        instance = await self._while_connected(agent)
+        self._enter(login, *self._manager.open(login, instance, visitor))
+
+    def _try_refresh(self, refresh: Refresh, session: Session) -> asyncio.Task[None] | None:
+        try:
+            return self._refresh(refresh, session)
+        except ProtocolError as exc:
+            self._answer_refused(exc, refresh)
+            return None
+
+    def _refresh(self, refresh: Refresh, session: Session) -> asyncio.Task[None] | None:
+        context = session.context
+        attempt = login_attempt(self._connection, refresh.token, context.params, context.agent, resuming=True)
+        user = self._reception.prove(attempt)
+        if isinstance(user, Awaitable):
+            return self._manager.keep(asyncio.create_task(self._refresh_later(refresh, session, user)))
+        self._renew(refresh, session, user)
+        return None
+
+    async def _refresh_later(self, refresh: Refresh, session: Session, user: Awaitable[User | None]) -> None:
+        try:
+            self._renew(refresh, session, await self._while_connected(user))
+        except ProtocolError as exc:
+            self._answer_refused(exc, refresh)
+
+    def _renew(self, refresh: Refresh, session: Session, user: User | None) -> None:
+        self._manager.refresh(session, user)
+        expires_in = None if user is None else user.expires_in
+        self._end_in(expires_in)
+        self.writer.write(encode(RefreshResponse(request_id=refresh.request_id, expires_in=expires_in)))
+
+    def _answer_refused(self, error: ProtocolError, refresh: Refresh) -> None:
+        """Answer what this connection alone has asked: not numbered, not kept."""
+        self._note(error)
+        self.writer.write(encode(ErrorFrame.of(error).model_copy(update={"request_id": refresh.request_id})))
+        self._count(error.code)
+
+    async def _while_connected(self, work: Awaitable[T]) -> T:
+        """Wait for part of a login; a connection that is lost meanwhile gives it up."""
         login = cast("asyncio.Task[None]", asyncio.current_task())
 
         def give_up(_: object) -> None:
@@ -161,20 +237,26 @@ class ConnectionHandler:
 
         self._connection.lost.add_done_callback(give_up)
         try:
-            return await agent
+            return await work
         finally:
             self._connection.lost.remove_done_callback(give_up)
 
-    def _log_failed(self, error: ProtocolError) -> None:
+    def _note(self, error: ProtocolError) -> None:
         """Tell the operator, once for each login that is refused: by whom it was tried, and why not."""
+        self._failed_logins += isinstance(error, FailedLogin)
+        if error.code is ErrorCode.AUTHENTICATION_UNAVAILABLE:
+            return  # that stands in the log, with what the operator needs to know of it
         level = logging.WARNING if error.code is ErrorCode.AUTHENTICATION_FAILED else logging.INFO
-        logger.log(level, "login from %s refused: %s, %s", self._connection.address, error.code, error)
+        logger.log(level, "login from %s refused: %s, %s", self._connection.client_address, error.code, error)
 
     def _enter(self, login: Login, session: Session, response: LoginResponse) -> None:
         self._connection.keep_alive()
         self._connection.protocol.max_message_size = self._settings.max_message_size
         self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}"
         self._session = session
+        if (user := session.context.user) is not None:
+            response.user, response.expires_in = UserCard(id=user.id, name=user.name), user.expires_in
+        self._end_in(response.expires_in)
         if login.features is not None:
             self._tell_terms(session, response)
         self.writer.write(encode(response))
@@ -187,35 +269,29 @@ class ConnectionHandler:
         response.max_message_size = self._settings.max_message_size
         response.heartbeat = self._settings.ping_interval
         response.agent = session.introduce()
-        response.agents = self._manager.cards
+        response.agents = self._manager.cards(session.context.user)
+
+    def _end_in(self, expires_in: float | None) -> None:
+        """Close the connection some time after its login has ended, if it ends."""
+        if expires_in is None:
+            self._expiry.clear()
+        else:
+            hang_up = functools.partial(self._connection.hang_up, CloseCode.LOGIN_EXPIRED, "the login has ended")
+            self._expiry.set(expires_in, hang_up)
 
     def _expect_login(self) -> None:
         self._connection.expect(self._settings.login_timeout, CloseCode.LOGIN_TIMEOUT, "no login in time")
-
-    def _authenticate(self, login: Login) -> None:
-        token = self._settings.auth_token
-        if token is None:
-            return
-        given = self._bearer() if login.token is None else login.token.encode()
-        if hmac.compare_digest(token.encode(), given):
-            return
-        self._failed_logins += 1
-        text = "A login needs the right token." if given else "A login needs a token."
-        raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text)
-
-    def _bearer(self) -> bytes:
-        """Return the token of the handshake's ``Authorization`` header, as the bytes that came."""
-        request = self._connection.request
-        given = request.headers.get_all("Authorization") if request is not None else []
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        return token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
 
     def _refuse(self, error: ErrorFrame) -> None:
         if self._session is not None:
             self._session.say(error)
         else:
             self.writer.write(encode(error))
+        self._count(error.code)
+
+    def _count(self, code: str) -> None:
+        """Hang up on who fails too often."""
         if self._failed_logins >= MAX_FAILED_LOGINS:
             self._connection.hang_up(CloseCode.AUTHENTICATION_FAILED, "authentication failed too often")
-        elif error.code not in UNCOUNTED and not self._errors.spend():
+        elif code not in UNCOUNTED and not self._errors.spend():
             self._connection.hang_up(CloseCode.TOO_MANY_ERRORS, "too many errors")

@@ -116,6 +116,8 @@ class Gatekeeper:
         return response
 
     def _let_pass(self, connection: AgentConnection, address: str) -> None:
+        connection.client_address = address
+        connection.peer_trusted = bool(self._proxies) and self._is_trusted(connection.address)
         connection.share = "" if _is_loopback(address) else address_group(address)
         self.open += 1
         self._by_address[address] += 1

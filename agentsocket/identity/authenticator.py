@@ -60,4 +60,4 @@ class SharedToken:
         # What a header brings need not be UTF-8; the bytes are compared as they came.
         given = (attempt.token or "").encode(errors="surrogateescape")
         if not hmac.compare_digest(self._token, given):
-            raise AuthError("A login needs the right token.")
+            raise AuthError("A login needs the right token." if given else "A login needs a token.")

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable
 from typing import Final
 
-from agentsocket.identity.authenticator import AuthenticationUnavailable, Authenticator, ExpiredLogin
+from agentsocket.identity.authenticator import Anybody, AuthenticationUnavailable, Authenticator, ExpiredLogin
 from agentsocket.identity.user import AuthError, LoginAttempt, User
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 
@@ -22,6 +22,10 @@ MAX_ADDRESSES: Final = 10_000
 
 UNAVAILABLE_FOR: Final = 2.0
 """Seconds after which a client may try again what could not be checked."""
+
+
+class FailedLogin(ProtocolError):  # noqa: N818  # it says what happened
+    """A login that is refused and counts: somebody may be guessing."""
 
 
 class FailedLogins:
@@ -51,10 +55,12 @@ class FailedLogins:
 
 
 class Reception:
-    """Proves logins by the server's one method, and tells the log of those that fail."""
+    """Proves logins by the server's one method, and counts those that fail."""
 
     def __init__(self, authenticator: Authenticator, max_failed_logins: int | None) -> None:
         self.authenticator = authenticator
+        self.is_open = isinstance(authenticator, Anybody)
+        """Whether there is nothing to prove."""
         self._failed = FailedLogins(max_failed_logins)
 
     def prove(self, attempt: LoginAttempt) -> User | Awaitable[User | None] | None:
@@ -80,7 +86,7 @@ class Reception:
             raise self._answer(exc, attempt) from exc
 
     def _answer(self, failure: AuthError | AuthenticationUnavailable, attempt: LoginAttempt) -> ProtocolError:
-        """Log what went wrong, without the token, and return what the client is told of it."""
+        """Return what the client is told of what went wrong. Of what could not be checked the log has the details."""
         if isinstance(failure, AuthenticationUnavailable):
             error_id = secrets.token_hex(4)
             cause = failure.__cause__
@@ -88,10 +94,11 @@ class Reception:
             text = "Whether this login is right cannot be checked now. Try again."
             code = ErrorCode.AUTHENTICATION_UNAVAILABLE
             return ProtocolError(code, text, error_id=error_id, retry_after=UNAVAILABLE_FOR)
-        if not isinstance(failure, ExpiredLogin):
-            self._failed.count(attempt.address)
-        logger.warning("a login from %s failed: %s", attempt.address or "an unknown address", failure)
-        return ProtocolError(ErrorCode.AUTHENTICATION_FAILED, str(failure) or "This login is refused.")
+        text = str(failure) or "This login is refused."
+        if isinstance(failure, ExpiredLogin):
+            return ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text)
+        self._failed.count(attempt.address)
+        return FailedLogin(ErrorCode.AUTHENTICATION_FAILED, text)
 
 
 def address_group(address: str) -> str:

@@ -4,14 +4,22 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from agentsocket.agent.contract import AgentError
+from pydantic import JsonValue
+
+from agentsocket.agent.contract import AgentError, Context
 from agentsocket.offline_agent.agent import create_agent
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 
 
 class Terminal:
     """A turn without a server: tools and their progress go to stderr, which leaves stdout to the answer."""
+
+    context = Context("")
+    params: Mapping[str, JsonValue] = MappingProxyType({})
+    ended = False
 
     def __init__(self) -> None:
         self._open_calls = 0
@@ -29,6 +37,14 @@ class Terminal:
             case AgentOutput() if self._open_calls:
                 sys.stderr.write(f"{event.output.strip()}\n")
         sys.stderr.flush()
+
+    def emit_blocking(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+        """Show the event, from a thread."""
+        asyncio.run(self.emit(event))
+
+    def ask_blocking(self, question: InputRequired) -> str | None:
+        """Ask, from a thread."""
+        return asyncio.run(self.ask(question))
 
     async def ask(self, question: InputRequired) -> str | None:
         """Ask on the terminal; at the end of its input nobody answers."""

@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Callable, Collection, Iterator
 from typing import Literal
 
-from agentsocket.agent.contract import AgentError
+from agentsocket.agent.contract import AgentError, Context
+from agentsocket.agent.current import TURN
 from agentsocket.containment.exits import CONTAINED, GUEST
 from agentsocket.containment.stopping import failure_of, stop
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.events import AgentResponse
-from agentsocket.protocol.frames import AgentResponseFrame, ErrorFrame, TaskCancelled
+from agentsocket.protocol.frames import AgentRequest, AgentResponseFrame, ErrorFrame, TaskCancelled
 from agentsocket.session.encoding import clean, jsonable, response_frame
 from agentsocket.session.ends import End, Ending
 from agentsocket.session.frame_log import FrameLog
@@ -31,15 +32,21 @@ class AgentTask:
     """
 
     def __init__(
-        self, instance: Instance, message: str, log: FrameLog, *, on_end: Callable[["AgentTask"], None]
+        self,
+        instance: Instance,
+        request: AgentRequest,
+        log: FrameLog,
+        context: Context,
+        *,
+        on_end: Callable[["AgentTask"], None],
     ) -> None:
         self.id = secrets.token_hex(8)
-        self.turn = TaskTurn(self.id, log)
+        self.turn = TaskTurn(self.id, log, context, request.params or {})
         self.abandoned = False
         """Whether its terminal frame was said although it still ran."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the terminal frame is said."""
-        self._instance, self._message, self._log, self._on_end = instance, message, log, on_end
+        self._instance, self._message, self._log, self._on_end = instance, request.message, log, on_end
         self._error_id: str | None = None
         self._stopped_for: ErrorCode | Literal["cancel"] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -73,6 +80,7 @@ class AgentTask:
     async def _run(self) -> None:
         IDS.set(self._log_ids)  # in this asyncio task's own context
         GUEST.set(self._exited)
+        TURN.set(self.turn)
         logger.debug("started")
         with CONTAINED:  # not by ``contained``: each step of the agent would pass through one coroutine more
             answer = await self._instance.agent.run(self._message, self.turn)

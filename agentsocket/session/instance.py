@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from agentsocket.agent.contract import Agent
+from agentsocket.agent.contract import Agent, Context
 from agentsocket.containment.exits import CONTAINED
 from agentsocket.containment.stopping import outcome
 
@@ -15,21 +15,21 @@ logger = logging.getLogger("agentsocket.session")
 
 
 class Instance:
-    """An agent, and the context in which its factory ended: what that has set, ``run`` and ``aclose`` see."""
+    """An agent, whom it is for, and the variables that its factory has set: ``run`` and ``aclose`` see them."""
 
-    def __init__(self, agent: Agent, context: contextvars.Context) -> None:
-        self.agent, self._context = agent, context
+    def __init__(self, agent: Agent, context: Context, variables: contextvars.Context) -> None:
+        self.agent, self.context, self._variables = agent, context, variables
 
     def start(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a run as a task; what it sets there no other run sees."""
-        return asyncio.create_task(run, name=name, context=self._context.copy())
+        return asyncio.create_task(run, name=name, context=self._variables.copy())
 
     async def close(self, seconds: float, keep: Callable[[asyncio.Task[None]], object]) -> None:
         """Close the agent, within so many seconds; ``keep`` owns what takes longer. How it fails goes to the log."""
         if not hasattr(self.agent, "aclose"):
             return
         # In the very context, and no copy: a variable that the factory has set can be reset in no other.
-        closing = asyncio.create_task(self._close(), context=self._context)
+        closing = asyncio.create_task(self._close(), context=self._variables)
         keep(closing)
         failure = await outcome(closing, seconds, stopping=seconds)
         if failure is not None:

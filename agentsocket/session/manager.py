@@ -6,21 +6,26 @@ import functools
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from agentsocket.agent.callables import UnknownKind, kind_of
 from agentsocket.agent.card import card
-from agentsocket.agent.contract import Agent, AgentFactory
+from agentsocket.agent.contract import Agent, AgentFactory, Context
 from agentsocket.containment.exits import CONTAINED, contained
 from agentsocket.containment.stopping import failure_of, outcome
 from agentsocket.containment.threads import THREADS, Threads
+from agentsocket.identity.user import User
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentCard, AgentRequest, Login, LoginResponse, LogoutResponse
 from agentsocket.session.agent_task import AgentTask, all_over, told
 from agentsocket.session.budget import Budget
 from agentsocket.session.instance import Instance
-from agentsocket.session.places import Places
+from agentsocket.session.places import Claim, Places
 from agentsocket.session.session import Client, Session
+from agentsocket.session.users import Users
+from agentsocket.session.visitor import Visitor
 from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket.session")
@@ -46,91 +51,127 @@ class SessionManager:
         self._makers = Threads(settings.max_threads, "agent-factory")
         """Where synchronous factories run: a login does not wait behind hung calls."""
         self._agents = agents
-        self._places = Places(settings.max_sessions, settings.max_sessions_per_address)
+        self._for_context = {name: _takes_context(create_agent) for name, create_agent in agents.items()}
+        self._places = Places(settings.max_sessions)
+        self._users = Users(settings)
         self._kept: set[asyncio.Task[Any]] = set()
 
     @functools.cached_property
-    def cards(self) -> list[AgentCard]:
-        """The agents that a login may name, without their starters."""
+    def _cards(self) -> list[AgentCard]:
         cards = [card(name, create_agent) for name, create_agent in self._agents.items()]
         return [each.model_copy(update={"starters": None}) for each in cards]
 
-    def new_agent(self, login: Login, share: str) -> Instance | Awaitable[Instance]:
-        """Make the agent of a new session; one that takes its time is to be awaited at once.
+    def cards(self, user: User | None) -> list[AgentCard]:
+        """Return the agents that a login of this user may name, without their starters."""
+        return self._cards if user is None else [each for each in self._cards if user.may_have(each.name)]
 
-        ``share`` is the text by which the sessions of one address are counted; empty where they are not.
+    def new_agent(self, login: Login, visitor: Visitor) -> Instance | Awaitable[Instance]:
+        """Make the agent of a new session; one that takes its time is to be awaited at once.
 
         Raises:
             ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
         """
         self._refuse_while_shutting_down()
-        create_agent = self._agents.get(self._name(login))
-        if create_agent is None:
-            names = ", ".join(self._agents)
-            agents = None if login.features is None else self.cards
-            raise ProtocolError(
-                ErrorCode.AGENT_UNAVAILABLE, f"There is no such agent. There are: {names}.", agents=agents
-            )
-        idle = self._places.in_the_way(share)
-        context = contextvars.copy_context()
-        context.run(THREADS.set, self._makers)
+        name = self._choose(login, visitor.user)
+        claims = self._claims(visitor)
+        idle = self._places.in_the_way(claims)
+        context = Context(secrets.token_hex(16), visitor.user, login.params or {}, name, visitor.address)
+        variables = contextvars.copy_context()
+        variables.run(THREADS.set, self._makers)
         try:
             with CONTAINED:
-                agent = context.run(create_agent)
+                given = (context,) if self._for_context[name] else ()
+                agent = variables.run(self._agents[name], *given)
         except BaseException as exc:  # a factory may raise anything
             raise _unavailable(exc) from exc
         if idle is not None:
             logger.info("session %s ends: it waits for its client, and another one needs its place", idle.id)
             self.end(idle)
         if not isinstance(agent, Awaitable):
-            return self._instance(agent, context)
-        self._places.take(share)
-        return self._expect_agent(agent, context, share)
+            return self._instance(agent, context, variables)
+        shares = [claim.share for claim in claims]
+        self._places.take(shares)
+        return self._expect_agent(agent, context, variables, shares)
 
-    def open(self, login: Login, instance: Instance, share: str) -> tuple[Session, LoginResponse]:
-        """Open a session, with what ``new_agent`` has made for the same login and share."""
-        name = self._name(login)
+    def open(self, login: Login, instance: Instance, visitor: Visitor) -> tuple[Session, LoginResponse]:
+        """Open a session, with what ``new_agent`` has made for the same login and visitor."""
+        name = instance.context.agent
         introduce = functools.partial(card, name, instance.agent, self._agents[name])
-        session = Session(instance, self, share, resumable=bool(login.resumable), introduce=introduce)
+        shares = [claim.share for claim in self._claims(visitor)]
+        session = Session(instance, self, shares, resumable=bool(login.resumable), introduce=introduce)
         self.sessions[session.id] = session
-        self._places.take(share)
+        self._places.take(shares)
         logger.debug("session %s opened", session.id)
         return session, LoginResponse(
             session_id=session.id, resumable=login.resumable or None, resume_token=session.resume_token
         )
 
-    def resume(self, login: Login) -> tuple[Session, LoginResponse]:
+    def resume(self, login: Login, visitor: Visitor) -> tuple[Session, LoginResponse]:
         """Take up a session that was opened earlier.
 
         Raises:
-            ProtocolError: ``session_not_found``, one and the same answer whatever was wrong; ``invalid_frame`` for a
-                ``last_seq`` that was never given out; ``rate_limited``; ``shutting_down``.
+            ProtocolError: ``session_not_found``, one and the same answer whatever was wrong; ``agent_unavailable``
+                where the user may not have its agent any more; ``invalid_frame`` for a ``last_seq`` that was never
+                given out; ``rate_limited``; ``shutting_down``.
         """
         self._refuse_while_shutting_down()
         session = self.sessions.get(login.session_id or "")
         token = (session and session.resume_token) or secrets.token_urlsafe(16)
         right = hmac.compare_digest(token.encode(), (login.resume_token or "").encode())
-        if session is None or not right:
+        if session is None or not right or not visitor.owns(session.context.user):
             raise ProtocolError(ErrorCode.SESSION_NOT_FOUND, "There is no such session to take up.")
+        if visitor.user is not None and not visitor.user.may_have(session.context.agent):
+            raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, "You may not have this session's agent any more.")
         last_seq = login.last_seq or 0
         if not session.has_said(last_seq):
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
         response = session.describe(last_seq)
         logger.info("session %s taken up", session.id)
         self._places.wait_no_longer(session)
+        params = session.context.params if login.params is None else login.params
+        session.context = replace(session.context, user=visitor.user, params=params, address=visitor.address)
         return session, response
+
+    def refresh(self, session: Session, user: User | None) -> None:
+        """Let a login go on, by what is known of its user now.
+
+        Raises:
+            ProtocolError: ``authentication_failed`` where it is another user, or may not have the session's agent.
+        """
+        if not Visitor(user).owns(session.context.user):
+            raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "This is another user's.")
+        if user is not None and not user.may_have(session.context.agent):
+            raise ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "You may not have this session's agent any more.")
+        session.context = replace(session.context, user=user)
 
     def admit(self, session: Session, request: AgentRequest) -> None:
         """Check that there is room for one more task.
 
         Raises:
-            ProtocolError: ``too_many_tasks`` or ``shutting_down``.
+            ProtocolError: ``too_many_tasks``, ``shutting_down``, or what the user's own limits say.
         """
         self._refuse_while_shutting_down(request.request_id)
-        too_many = len(session.tasks) >= self.settings.max_tasks
-        if too_many or len(self.running) >= self.settings.max_total_tasks:
-            text = "The session runs as many tasks as it may." if too_many else "The server is at its limit of tasks."
-            raise ProtocolError(ErrorCode.TOO_MANY_TASKS, text, request_id=request.request_id)
+        if len(session.tasks) >= self.settings.max_tasks:
+            text, scope = "The session runs as many tasks as it may.", "session"
+        elif len(self.running) >= self.settings.max_total_tasks:
+            text, scope = "The server is at its limit of tasks.", "server"
+        elif session.context.user is not None:
+            return self._users.admit(session.context.user, request.request_id)
+        else:
+            return None
+        raise ProtocolError(ErrorCode.TOO_MANY_TASKS, text, request_id=request.request_id, scope=scope)
+
+    def begin(self, task: AgentTask) -> None:
+        """Own a task that is about to run."""
+        self.running.add(task)
+        if (user := task.turn.context.user) is not None:
+            self._users.begin(user)
+
+    def over(self, task: AgentTask) -> None:
+        """Let go of a task that has ended."""
+        self.running.discard(task)
+        if (user := task.turn.context.user) is not None:
+            self._users.over(user)
 
     def leave(self, session: Session, client: Client) -> None:
         """The connection of this client is lost: a resumable session waits for the next one, any other ends."""
@@ -147,7 +188,7 @@ class SessionManager:
         if self.sessions.pop(session.id, None) is None:
             return None
         self._places.wait_no_longer(session)
-        self._places.give_back(session.share)
+        self._places.give_back(session.shares)
         return self.keep(asyncio.create_task(session.end(farewell)))
 
     def expire(self, session: Session) -> None:
@@ -183,11 +224,32 @@ class SessionManager:
         task.add_done_callback(self._kept.discard)
         return task
 
-    def _name(self, login: Login) -> str:
-        return login.agent or next(iter(self._agents))
+    def _choose(self, login: Login, user: User | None) -> str:
+        """Return the name of the agent that a login gets."""
+        names = [name for name in self._agents if user is None or user.may_have(name)]
+        name = login.agent or next(iter(names), "")
+        if name in names:
+            return name
+        agents = None if login.features is None else self.cards(user)
+        text = f"There is no such agent. There are: {', '.join(names)}." if names else "There is no agent for you."
+        raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, agents=agents)
 
-    async def _expect_agent(self, agent: Awaitable[Agent], context: contextvars.Context, share: str) -> Instance:
-        creation = self.keep(asyncio.create_task(contained(agent), context=context))
+    def _claims(self, visitor: Visitor) -> list[Claim]:
+        """Return what a session of this visitor counts for."""
+        claims = []
+        if visitor.share and (most := self.settings.max_sessions_per_address) is not None:
+            text = "Your address has as many sessions as it may."
+            claims.append(Claim(f"address {visitor.share}", most, "server", text))
+        if visitor.user is not None:
+            own, setting = visitor.user.max_sessions, self.settings.max_sessions_per_user
+            if (most := setting if own is None else own) is not None:
+                claims.append(Claim(f"user {visitor.user.id}", most, "user", "You have as many sessions as you may."))
+        return claims
+
+    async def _expect_agent(
+        self, agent: Awaitable[Agent], context: Context, variables: contextvars.Context, shares: Sequence[str]
+    ) -> Instance:
+        creation = self.keep(asyncio.create_task(contained(agent), context=variables))
         try:
             failure = await outcome(
                 creation, self.settings.agent_creation_timeout, stopping=self.settings.cancel_timeout
@@ -195,30 +257,37 @@ class SessionManager:
             self._refuse_unmade(failure)
         except BaseException:
             # Whatever gave it up, it may be made all the same, now or later.
-            creation.add_done_callback(functools.partial(self._close_unwanted, context))
+            creation.add_done_callback(functools.partial(self._close_unwanted, context, variables))
             raise
         finally:
-            self._places.give_back(share)
-        return self._instance(creation.result(), context)
+            self._places.give_back(shares)
+        return self._instance(creation.result(), context, variables)
 
     def _refuse_unmade(self, failure: BaseException | None) -> None:
         self._refuse_while_shutting_down()
         if failure is not None:
             raise _unavailable(failure)
 
-    def _close_unwanted(self, context: contextvars.Context, creation: asyncio.Task[Agent]) -> None:
+    def _close_unwanted(self, context: Context, variables: contextvars.Context, creation: asyncio.Task[Agent]) -> None:
         if failure_of(creation) is None:
-            unwanted = self._instance(creation.result(), context)
+            unwanted = self._instance(creation.result(), context, variables)
             self.keep(asyncio.create_task(unwanted.close(self.settings.cancel_timeout, self.keep)))
 
-    def _instance(self, agent: Agent, context: contextvars.Context) -> Instance:
-        context.run(THREADS.set, self.threads)
-        return Instance(agent, context)
+    def _instance(self, agent: Agent, context: Context, variables: contextvars.Context) -> Instance:
+        variables.run(THREADS.set, self.threads)
+        return Instance(agent, context, variables)
 
     def _refuse_while_shutting_down(self, request_id: str | None = None) -> None:
         if self.shutting_down:
             text = "The server is shutting down."
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, text, request_id=request_id)
+
+
+def _takes_context(create_agent: AgentFactory) -> bool:
+    try:
+        return kind_of(create_agent) == "factory of a context"
+    except UnknownKind:
+        return False
 
 
 def _unavailable(failure: BaseException) -> ProtocolError:

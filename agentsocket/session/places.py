@@ -1,64 +1,79 @@
-"""The places for sessions: so many in all, and so many for one share, which is what one address may have."""
+"""The places for sessions: so many in all, so many for one address, and so many for one user."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.session.session import Session
 
 
+class Claim(NamedTuple):
+    """One of those that a session counts for, and how many it may have."""
+
+    share: str
+    """Text that only has to be the same for the same address or user."""
+    most: int
+    scope: str
+    refusal: str
+
+
 class Places:
-    """Counts who has places. Where none is left, a session that waits for its client with nothing to do goes first.
+    """Counts who has places. Where none is left, a session that waits for its client with nothing to do goes first."""
 
-    A share is text that only has to be the same for the same address; the empty one has no limit of its own.
-    """
-
-    def __init__(self, most: int, most_of_one: int | None) -> None:
-        self._most, self._most_of_one = most, most_of_one
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._taken: Counter[str] = Counter()
         self._total = 0
         self._waiting: OrderedDict[str, Session] = OrderedDict()
         self._waiting_of: dict[str, OrderedDict[str, Session]] = {}
 
-    def take(self, share: str) -> None:
+    def take(self, shares: Sequence[str]) -> None:
         """Take a place, be it for a session whose agent is not made yet."""
         self._total += 1
-        self._taken[share] += 1
+        for share in shares:
+            self._taken[share] += 1
 
-    def give_back(self, share: str) -> None:
+    def give_back(self, shares: Sequence[str]) -> None:
         """Give a place back."""
         self._total -= 1
-        self._taken[share] -= 1
-        if not self._taken[share]:
-            del self._taken[share]
+        for share in shares:
+            self._taken[share] -= 1
+            if not self._taken[share]:
+                del self._taken[share]
 
     def wait(self, session: Session) -> None:
         """Note that a session waits for its client."""
         self._waiting[session.id] = session
-        self._waiting_of.setdefault(session.share, OrderedDict())[session.id] = session
+        for share in session.shares:
+            self._waiting_of.setdefault(share, OrderedDict())[session.id] = session
 
     def wait_no_longer(self, session: Session) -> None:
         """Note that its client has come back, or that it has ended."""
-        if self._waiting.pop(session.id, None) is not None:
-            of_share = self._waiting_of[session.share]
+        if self._waiting.pop(session.id, None) is None:
+            return
+        for share in session.shares:
+            of_share = self._waiting_of[share]
             del of_share[session.id]
             if not of_share:
-                del self._waiting_of[session.share]
+                del self._waiting_of[share]
 
-    def in_the_way(self, share: str) -> Session | None:
-        """Return the session that is to end before there is a place for another one of this share, if any is.
+    def in_the_way(self, claims: Sequence[Claim]) -> Session | None:
+        """Return the session that is to end before there is a place for another one with these claims, if any is.
 
         Raises:
             ProtocolError: ``too_many_sessions`` where all that have a place are in use.
         """
-        waiting: Mapping[str, Session]
-        if share and self._most_of_one is not None and self._taken[share] >= self._most_of_one:
-            waiting, text = self._waiting_of.get(share, {}), "Your address has as many sessions as it may."
-        elif self._total >= self._most:
-            waiting, text = self._waiting, "The server has no room for another session."
-        else:
-            return None
-        idle = next((session for session in waiting.values() if not session.tasks), None)
-        if idle is None:
-            raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, text)
-        return idle
+        for claim in claims:
+            if self._taken[claim.share] >= claim.most:
+                return _idle(self._waiting_of.get(claim.share, {}), claim.refusal, claim.scope)
+        if self._total >= self._most:
+            return _idle(self._waiting, "The server has no room for another session.", "server")
+        return None
+
+
+def _idle(waiting: Mapping[str, Session], refusal: str, scope: str) -> Session:
+    idle = next((session for session in waiting.values() if not session.tasks), None)
+    if idle is None:
+        raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, refusal, scope=scope)
+    return idle

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from agentsocket.protocol.codec import encode
@@ -51,10 +51,15 @@ class Owner(Protocol):
 
     settings: Settings
     budget: Budget
-    running: set[AgentTask]
 
     def admit(self, session: "Session", request: AgentRequest) -> None:
         """Check that there is room for one more task; raises ``ProtocolError`` where there is none."""
+
+    def begin(self, task: AgentTask) -> None:
+        """Own a task that is about to run."""
+
+    def over(self, task: AgentTask) -> None:
+        """Let go of a task that has ended."""
 
     def expire(self, session: "Session") -> None:
         """End a session that nobody came back to."""
@@ -67,13 +72,21 @@ class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
 
     def __init__(
-        self, instance: Instance, owner: Owner, share: str, *, resumable: bool, introduce: Callable[[], AgentCard]
+        self,
+        instance: Instance,
+        owner: Owner,
+        shares: Sequence[str],
+        *,
+        resumable: bool,
+        introduce: Callable[[], AgentCard],
     ) -> None:
         self.introduce = introduce
         """Tells what people are to be told of its agent."""
-        self.id = secrets.token_hex(16)
-        self.share = share
-        """Whose places it has one of; empty for nobody's."""
+        self.context = instance.context
+        """Whom it is for, as is known now."""
+        self.id = self.context.session_id
+        self.shares = shares
+        """Whose places it has one of."""
         self.resume_token = secrets.token_urlsafe(16) if resumable else None
         self.client: Client | None = None
         self.tasks: dict[str, AgentTask] = {}
@@ -244,9 +257,9 @@ class Session:
         return task
 
     def _start(self, request: AgentRequest) -> str:
-        task = AgentTask(self._instance, request.message, self._log, on_end=self._task_ended)
+        task = AgentTask(self._instance, request, self._log, self.context, on_end=self._task_ended)
         self.tasks[task.id] = task
-        self._owner.running.add(task)
+        self._owner.begin(task)
         if request.request_id:
             self._remember(request.request_id, task.id)
         task.start(timeout=self._settings.agent_timeout, cancel_timeout=self._settings.cancel_timeout)
@@ -263,4 +276,4 @@ class Session:
     def _task_ended(self, task: AgentTask) -> None:
         self.tasks.pop(task.id, None)
         if not task.abandoned or task.done:
-            self._owner.running.discard(task)
+            self._owner.over(task)

@@ -2,16 +2,20 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
+from agentsocket.agent.contract import Context
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from agentsocket.protocol.frames import InputRequiredFrame, PendingInput, ToolCallFrame, ToolResultFrame
 from agentsocket.session.budget import Account
 from agentsocket.session.encoding import OUTPUT_LIMIT, OutputEncoder, clean, jsonable
 from agentsocket.session.frame_log import FrameLog
+
+T = TypeVar("T")
 
 
 class TaskTurn:
@@ -21,14 +25,16 @@ class TaskTurn:
     with their answers.
     """
 
-    def __init__(self, task_id: str, log: FrameLog) -> None:
-        self.task_id = task_id
+    def __init__(self, task_id: str, log: FrameLog, context: Context, params: Mapping[str, JsonValue]) -> None:
+        self.task_id, self.context, self.params = task_id, context, params
+        self.ended = False
+        """Whether nothing can be said any more."""
+        self._loop = asyncio.get_running_loop()
         self._log = log
         self._output = OutputEncoder(task_id)
         self._text = None if log.account is None else RecentText(log.account)
         self._open_calls: dict[str, str] = {}
         self._inputs: dict[str, tuple[bytes, asyncio.Future[JsonValue]]] = {}
-        self._ended = False
 
     async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
         """Send an event; waits while the client lags.
@@ -40,7 +46,7 @@ class TaskTurn:
         if self._log.room < 0:
             # Before it is said: an agent that gives up waiting has said nothing, so that it cannot pile up either.
             await self._log.breathe()
-        if self._ended:
+        if self.ended:
             raise _over()
         if isinstance(event, AgentOutput):
             for frame in self._output.encode(event.output):
@@ -61,7 +67,7 @@ class TaskTurn:
             TimeoutError: if there is none within ``expires_in`` seconds.
             asyncio.CancelledError: when the task has ended and something of it still runs.
         """
-        if self._ended:
+        if self.ended:
             raise _over()
         pending = _pending(question)
         answer: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
@@ -75,6 +81,20 @@ class TaskTurn:
         finally:
             self._close_input(pending.input_id)
 
+    def emit_blocking(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+        """Send an event from a thread; waits while the client lags. Raises what ``emit`` raises."""
+        self._wait_for(self.emit(event))
+
+    def ask_blocking(self, question: InputRequired) -> JsonValue:
+        """Ask from a thread, and wait for the answer. Raises what ``ask`` raises."""
+        return self._wait_for(self.ask(question))
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # the public one raises where there is none
+            coroutine.close()
+            raise RuntimeError("this would block the event loop: await emit() or ask() there")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
     def answer(self, input_id: str, response: JsonValue) -> bool:
         """Give a question its answer; false where no such question is open."""
         answer = self._close_input(input_id)
@@ -85,7 +105,7 @@ class TaskTurn:
 
     def end(self, *, unfinished: str) -> None:
         """Nothing comes after this but the terminal frame. Calls still open are closed as failed, for this reason."""
-        self._ended = True
+        self.ended = True
         for input_id in list(self._inputs):
             if (answer := self._close_input(input_id)) is not None:
                 answer.cancel()  # something of the task may still wait for it, and would for ever

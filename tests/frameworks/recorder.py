@@ -5,11 +5,12 @@ import asyncio
 from pydantic import JsonValue
 
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from tests.support import BareTurn
 
 Event = ToolCall | ToolResult | AgentOutput
 
 
-class Recorder:
+class Recorder(BareTurn):
     """``keep_waiting`` names the kind of event whose emitting never returns; ``answers`` are given in order."""
 
     def __init__(self, *answers: JsonValue, keep_waiting: type[Event] | None = None) -> None:

@@ -13,15 +13,16 @@ from agentsocket.protocol.events import AgentOutput, AgentResponse
 class PlainAgent:
     """Calls a function of one message. The text that a generator yields is streamed, and makes up the answer."""
 
-    def __init__(self, function: Callable[[str], Any]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[..., Any], *, wants_turn: bool = False) -> None:
+        self._function, self._wants_turn = function, wants_turn
 
     async def run(self, message: str, turn: Turn) -> str | AgentResponse:
         """Call the function; a synchronous one in a thread, never on the event loop."""
+        given = (message, turn) if self._wants_turn else (message,)
         if _is_async(self._function):
-            result = self._function(message)
+            result = self._function(*given)
         else:
-            result = await in_thread(self._function, message)
+            result = await in_thread(self._function, *given)
         if isinstance(result, Awaitable):  # of an async function, or of a synchronous wrapper round one
             result = await result
         if isinstance(result, AsyncIterable):

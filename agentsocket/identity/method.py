@@ -1,0 +1,54 @@
+"""From the settings to the one method by which logins are proved."""
+
+from agentsocket.identity.authenticator import Anybody, Authenticator, SharedToken
+from agentsocket.identity.hook import Hook, HookAuthenticator
+from agentsocket.identity.proxy_header import ProxyHeader
+from agentsocket.settings import Settings, SettingsError
+
+
+def authenticator_for(settings: Settings, hook: Hook | None) -> Authenticator:
+    """Return the method that is set; ``hook`` is the function that ``auth`` names, or an embedding program's own.
+
+    Raises:
+        SettingsError: if there are two, or what one of them needs is missing.
+    """
+    given = {
+        "--auth-token": settings.auth_token,
+        "--auth": hook,
+        "--jwt-key": settings.jwt_key,
+        "--jwt-jwks-url": settings.jwt_jwks_url,
+        "--auth-header": settings.auth_header,
+    }
+    methods = [flag for flag, value in given.items() if value is not None]
+    if len(methods) > 1:
+        raise SettingsError(f"{' and '.join(methods)}: logins are proved by one method, not by two")
+    if settings.auth_token is not None:
+        return SharedToken(settings.auth_token)
+    if hook is not None:
+        return HookAuthenticator(hook, settings.auth_timeout)
+    if settings.auth_header is not None:
+        if not settings.trusted_proxies:
+            raise SettingsError("--auth-header: say with --trusted-proxies whose header is believed")
+        return ProxyHeader(settings.auth_header)
+    return _signed_tokens(settings, methods[0]) if methods else Anybody()
+
+
+def _signed_tokens(settings: Settings, flag: str) -> Authenticator:
+    if settings.jwt_audience is None or settings.jwt_issuer is None:
+        raise SettingsError(f"{flag}: set --jwt-audience and --jwt-issuer too, or give them the word any")
+    try:
+        from agentsocket.identity.keys import KeySet, OneKey  # noqa: PLC0415  # they need the extra
+        from agentsocket.identity.signed_tokens import SignedTokens  # noqa: PLC0415
+    except ImportError as exc:
+        raise SettingsError(f'{flag}: it needs the extra [jwt], pip install ".[jwt]"') from exc
+    try:
+        if settings.jwt_key is not None:
+            return SignedTokens(OneKey(settings.jwt_key), _named(settings.jwt_audience), _named(settings.jwt_issuer))
+        keys = KeySet(settings.jwt_jwks_url or "", settings.auth_timeout)
+    except (ValueError, OSError) as exc:
+        raise SettingsError(f"{flag}: {exc}") from exc
+    return SignedTokens(keys, _named(settings.jwt_audience), _named(settings.jwt_issuer))
+
+
+def _named(wanted: str) -> str | None:
+    return None if wanted.lower() == "any" else wanted

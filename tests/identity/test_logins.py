@@ -1,0 +1,349 @@
+"""Logins, resumes, refreshes and limits of users, over the wire."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from agentsocket import AgentServer, AuthError, Context, LoginAttempt, Settings, Turn, User
+from agentsocket.connection import expiry
+from tests.support import Peer, Scripted, connected, eventually, logged_in
+
+LONG = timedelta(hours=1)
+
+
+class Users:
+    """A hook: a token is a user's id, and what is known of users may change."""
+
+    def __init__(self, **users: User) -> None:
+        self.users = {"ada": User("ada", "Ada"), "bob": User("bob")} | users
+        self.attempts: list[LoginAttempt] = []
+
+    async def authenticate(self, login: LoginAttempt) -> User | None:
+        self.attempts.append(login)
+        if login.token == "closed":
+            raise AuthError("We open at nine.")
+        if login.token == "sick":
+            raise ConnectionError("the database is gone")
+        return self.users.get(login.token or "")
+
+
+class Knowing(Scripted):
+    """An agent that tells what it knows of whoever asks."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(who=self.who, params=self.params)
+        self.context = context
+
+    async def who(self, _: str, turn: Turn) -> str:
+        user = turn.context.user
+        return user.id if user else "nobody"
+
+    async def params(self, _: str, turn: Turn) -> str:
+        return f"{dict(turn.context.params)} {dict(turn.params)}"
+
+
+@contextlib.asynccontextmanager
+async def identified(users: Users, agents: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[AgentServer]:
+    defaults: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "shutdown_grace": 0, "cancel_timeout": 5}
+    async with AgentServer(
+        Settings(**defaults | settings), agents or {"agent": Knowing}, authenticate=users.authenticate
+    ) as server:
+        yield server
+
+
+async def refused(peer: Peer, event: str = "login", **data: Any) -> dict[str, Any]:
+    await peer.send(event, **data)
+    return await peer.expect("error")
+
+
+# ---- Who is there ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_user_is_told_who_they_are_and_the_agent_is_told_too() -> None:
+    async with identified(Users()) as server, logged_in(server, token="ada") as peer:
+        assert await peer.ask("who") == "ada"
+    async with identified(Users()) as server, connected(server) as peer:
+        opened = await peer.login(token="ada", params={"locale": "fr"}, features=[])
+        assert opened["user"] == {"id": "ada", "name": "Ada"}
+        assert "expires_in" not in opened
+        await peer.send("agent_request", message="params", params={"temperature": 0.2})
+        answer = (await peer.until("agent_response"))[-1][1]["response"]
+        assert answer == "{'locale': 'fr'} {'temperature': 0.2}"
+    async with identified(Users()) as server, connected(server) as peer:
+        assert (await peer.login(token="bob", features=[]))["user"] == {"id": "bob"}
+
+
+async def test_a_hook_is_told_all_that_a_login_came_with() -> None:
+    users = Users()
+    headers = [("X-Twice", "1"), ("X-Twice", "2"), ("X-Once", "once"), ("Authorization", "Bearer ada")]
+    async with identified(users) as server, connected(server, additional_headers=headers) as peer:
+        await peer.login(params={"a": 1}, agent="agent")
+        (attempt,) = users.attempts
+    assert (attempt.token, attempt.params, attempt.agent, attempt.resuming) == ("ada", {"a": 1}, "agent", False)
+    assert (attempt.address, attempt.peer_trusted) == ("127.0.0.1", False)
+    assert attempt.headers["x-once"] == "once"
+    assert "x-twice" not in attempt.headers
+
+
+async def test_a_cookie_reaches_the_hook_from_the_servers_own_pages_and_from_no_other() -> None:
+    users = Users()
+    async with identified(users, allowed_origins=("https://app.example",)) as server:
+        own = f"http://127.0.0.1:{server.port}"
+        cookie = ("Cookie", "session=s3cret; theme=dark; twice=1; twice=2")
+        for origin in (own, "https://app.example"):
+            async with connected(server, additional_headers=[cookie], origin=origin) as peer:
+                await peer.login(token="ada")
+                assert users.attempts[-1].cookies == {"session": "s3cret", "theme": "dark"}
+        for foreign in ("http://localhost:1", "http://127.0.0.1:1", "https://evil.example", None):
+            with pytest.raises(InvalidStatus, match="403"):
+                async with connected(server, additional_headers=[cookie], origin=foreign):
+                    pass
+        async with connected(server, origin="http://localhost:1") as peer:  # without a cookie, as ever
+            await peer.login(token="ada")
+
+
+async def test_a_login_that_is_refused_says_so_and_the_third_closes_the_connection() -> None:
+    async with identified(Users()) as server, connected(server) as peer:
+        assert (await refused(peer, token="eve"))["code"] == "authentication_failed"
+        assert (await refused(peer, token="closed"))["message"] == "We open at nine."
+        await refused(peer)
+        assert await peer.closed() == 4500
+
+
+async def test_a_sick_hook_is_no_wrong_password_and_may_be_tried_again() -> None:
+    async with identified(Users(), max_failed_logins=1) as server, connected(server) as peer:
+        for _ in range(5):
+            error = await refused(peer, token="sick")
+            assert error["code"] == "authentication_unavailable"
+            assert error["error_id"]
+        assert (await peer.login(token="ada"))["status"] == "success"
+
+
+async def test_too_many_failed_logins_from_one_address_are_held_back_before_the_hook_is_asked() -> None:
+    users = Users()
+    async with identified(users, max_failed_logins=2) as server:
+        async with connected(server) as peer:
+            for _ in range(2):
+                await refused(peer, token="eve")
+        async with connected(server) as peer:
+            error = await refused(peer, token="ada")
+            assert (error["code"], len(users.attempts)) == ("rate_limited", 2)
+            assert 0 < error["retry_after"] <= 60
+
+
+async def test_a_session_belongs_to_its_user() -> None:
+    async with identified(Users()) as server:
+        async with logged_in(server, token="ada", resumable=True) as peer:
+            pass
+        async with connected(server) as first:
+            opened = await first.login(token="ada", resumable=True)
+            resume = {"session_id": opened["session_id"], "resume_token": opened["resume_token"]}
+            async with connected(server) as thief:
+                stolen = await refused(thief, token="bob", **resume)
+                wrong = await refused(thief, token="ada", session_id=opened["session_id"], resume_token="wrong")
+                assert stolen == wrong
+                assert stolen["code"] == "session_not_found"
+            assert await first.ask("who") == "ada"
+            async with connected(server) as second:
+                assert (await second.login(token="ada", **resume))["resumed"] is True
+                assert await first.closed() == 4501
+                assert await second.ask("who") == "ada"
+        assert peer.socket.close_code == 1000
+
+
+async def test_a_resume_asks_the_hook_again_and_brings_what_is_known_now() -> None:
+    users = Users()
+    async with identified(users, {"one": Knowing, "two": Knowing}) as server:
+        async with connected(server) as peer:
+            opened = await peer.login(token="ada", resumable=True, params={"a": 1})
+            resume = {"session_id": opened["session_id"], "resume_token": opened["resume_token"], "token": "ada"}
+        users.users["ada"] = User("ada", "Countess", agents=["one"])
+        async with connected(server) as peer:
+            resumed = await peer.login(**resume, features=[])
+            assert resumed["user"]["name"] == "Countess"
+            assert users.attempts[-1].resuming
+            assert await peer.ask("params") == "{'a': 1} {}"
+        async with connected(server) as peer:
+            await peer.login(**resume, last_seq=2, params={"b": 2})
+            assert await peer.ask("params") == "{'b': 2} {}"
+        users.users["ada"] = User("ada", agents=["two"])
+        async with connected(server) as peer:
+            assert (await refused(peer, **resume))["code"] == "agent_unavailable"
+        del users.users["ada"]
+        async with connected(server) as peer:
+            assert (await refused(peer, **resume))["code"] == "authentication_failed"
+
+
+async def test_a_user_may_have_their_agents_and_no_others() -> None:
+    users = Users(ada=User("ada", agents=["two"]), nobody=User("nobody", agents=[]))
+    async with identified(users, {"one": Knowing, "two": Knowing}) as server, connected(server) as peer:
+        assert (await refused(peer, token="ada", agent="one"))["code"] == "agent_unavailable"
+        assert (await refused(peer, token="nobody"))["code"] == "agent_unavailable"
+        opened = await peer.login(token="ada", features=[])
+        assert opened["agent"]["name"] == "two"
+        assert [agent["name"] for agent in opened["agents"]] == ["two"]
+
+
+# ---- Refresh and expiry ----------------------------------------------------------------------------------------------
+
+
+async def test_a_fresh_token_lets_the_login_go_on_and_is_answered_to_the_connection_that_asked() -> None:
+    users = Users(ada=User("ada", expires_at=datetime.now(UTC) + LONG))
+    async with identified(users) as server, connected(server) as peer:
+        opened = await peer.login(token="ada", resumable=True, features=[])
+        assert 3590 < opened["expires_in"] <= 3600
+        users.users["ada"] = User("ada", "Countess", expires_at=datetime.now(UTC) + 2 * LONG)
+        await peer.send("refresh", token="ada", request_id="mine")
+        answer = await peer.expect("refresh_response")
+        assert answer.pop("request_id") == "mine"
+        assert 7190 < answer.pop("expires_in") <= 7200
+        assert not answer  # no seq: it is not numbered
+        assert users.attempts[-1].resuming
+
+
+@pytest.mark.parametrize("token", ["bob", "eve", ""])
+async def test_a_refresh_by_somebody_else_changes_nothing(token: str) -> None:
+    users = Users(ada=User("ada", expires_at=datetime.now(UTC) + LONG))
+    async with identified(users) as server, logged_in(server, token="ada") as peer:
+        error = await refused(peer, "refresh", token=token, request_id="mine")
+        assert (error["code"], error["request_id"]) == ("authentication_failed", "mine")
+        assert await peer.ask("who") == "ada"
+
+
+async def test_a_refresh_that_takes_the_sessions_agent_away_is_refused() -> None:
+    users = Users()
+    async with identified(users) as server, logged_in(server, token="ada") as peer:
+        users.users["ada"] = User("ada", agents=["another"])
+        assert (await refused(peer, "refresh", token="ada"))["code"] == "authentication_failed"
+        assert await peer.ask("who") == "ada"
+
+
+async def test_a_task_keeps_the_context_that_it_began_with() -> None:
+    users = Users()
+    agents: list[Knowing] = []
+
+    def create(context: Context) -> Knowing:
+        agents.append(Knowing(context))
+        agents[-1].scripts["later"] = later
+        return agents[-1]
+
+    async def later(_: str, turn: Turn) -> str:
+        agents[0].parked.set()
+        await agents[0].gate.wait()
+        assert turn.context.user is not None
+        return turn.context.user.name or ""
+
+    async with identified(users, {"agent": create}) as server, logged_in(server, token="ada") as peer:
+        await peer.request("later")
+        await agents[0].parked.wait()
+        users.users["ada"] = User("ada", "Countess")
+        await peer.send("refresh", token="ada")
+        await peer.expect("refresh_response")
+        agents[0].gate.set()
+        assert (await peer.expect("agent_response"))["response"] == "Ada"
+        assert agents[0].context.user == User("ada", "Ada")
+
+
+async def test_after_the_end_of_a_login_requests_are_refused_and_later_the_connection_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expiry, "LATER", 0.2)
+    users = Users(ada=User("ada", expires_at=datetime.now(UTC) + timedelta(seconds=0.1)))
+    agents: list[Knowing] = []
+
+    def create(context: Context) -> Knowing:
+        agents.append(Knowing(context))
+        return agents[-1]
+
+    async with identified(users, {"agent": create}) as server:
+        async with connected(server) as peer:
+            opened = await peer.login(token="ada", resumable=True)
+            await peer.request("park")
+            assert await peer.closed() == 4401
+        users.users["ada"] = User("ada")
+        async with connected(server) as peer:
+            await peer.login(token="ada", session_id=opened["session_id"], resume_token=opened["resume_token"])
+            await peer.expect("agent_request_received")
+            agents[0].gate.set()
+            assert (await peer.expect("agent_response"))["response"] == "released"
+
+
+async def test_a_request_after_the_end_of_the_login_is_refused_and_a_refresh_lets_it_go_on() -> None:
+    users = Users(ada=User("ada", expires_at=datetime.now(UTC)))
+    async with identified(users) as server, logged_in(server, token="ada") as peer:
+        error = await refused(peer, "agent_request", message="who", request_id="late")
+        assert (error["code"], error["request_id"]) == ("authentication_failed", "late")
+        users.users["ada"] = User("ada", expires_at=datetime.now(UTC) + LONG)
+        await peer.send("refresh", token="ada")
+        await peer.expect("refresh_response")
+        assert await peer.ask("who") == "ada"
+
+
+# ---- Limits ----------------------------------------------------------------------------------------------------------
+
+
+async def test_sessions_of_a_user_are_counted_across_connections() -> None:
+    users = Users(bob=User("bob", max_sessions=2))
+    async with identified(users, max_sessions_per_user=1) as server, connected(server) as other:
+        async with logged_in(server, token="ada"):
+            error = await refused(other, token="ada")
+            assert (error["code"], error["scope"]) == ("too_many_sessions", "user")
+            async with logged_in(server, token="bob"), logged_in(server, token="bob"):
+                assert (await refused(other, token="bob"))["code"] == "too_many_sessions"
+        await eventually(lambda: not server.manager.sessions)
+        assert (await other.login(token="ada"))["status"] == "success"
+
+
+async def test_tasks_of_a_user_are_counted_across_sessions() -> None:
+    async with (
+        identified(Users(), max_tasks_per_user=1) as server,
+        logged_in(server, token="ada") as one,
+        logged_in(server, token="ada") as two,
+        logged_in(server, token="bob") as other,
+    ):
+        task_id = await one.request("park")
+        error = await refused(two, "agent_request", message="who", request_id="mine")
+        assert (error["code"], error["scope"], error["request_id"]) == ("too_many_tasks", "user", "mine")
+        assert await other.ask("who") == "bob"
+        await one.send("cancel_request", task_id=task_id)
+        await one.expect("task_cancelled")
+        assert await two.ask("who") == "ada"
+
+
+async def test_requests_of_a_user_have_a_rate_of_their_own() -> None:
+    users = Users(bob=User("bob", requests_per_minute=1))
+    async with identified(users, user_requests_per_minute=2) as server:
+        async with logged_in(server, token="ada") as one, logged_in(server, token="ada") as two:
+            assert await one.ask("who") == await two.ask("who") == "ada"
+            error = await refused(two, "agent_request", message="who")
+            assert (error["code"], error["scope"]) == ("rate_limited", "user")
+            assert 0 < error["retry_after"] <= 60
+        async with logged_in(server, token="bob") as other:
+            await other.ask("who")
+            assert (await refused(other, "agent_request", message="who"))["code"] == "rate_limited"
+
+
+async def test_a_session_limit_and_a_server_limit_say_whose_they_are() -> None:
+    async with identified(Users(), max_tasks=1) as server, logged_in(server, token="ada") as peer:
+        await peer.request("park")
+        assert (await refused(peer, "agent_request", message="who"))["scope"] == "session"
+    async with identified(Users(), max_total_tasks=1) as server, logged_in(server, token="ada") as peer:
+        await peer.request("park")
+        assert (await refused(peer, "agent_request", message="who"))["scope"] == "server"
+    async with identified(Users(), max_sessions=1) as server, logged_in(server, token="ada"), connected(server) as peer:
+        assert (await refused(peer, token="ada"))["scope"] == "server"
+
+
+# ---- What an older client sees ---------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_names_no_features_is_told_no_more_than_who_it_is() -> None:
+    users = Users(ada=User("ada", expires_at=datetime.now(UTC) + LONG))
+    async with identified(users) as server, connected(server) as peer:
+        assert set(await peer.login(token="ada")) == {"session_id", "status", "user", "expires_in"}
+        assert await asyncio.wait_for(peer.ask("who"), 5) == "ada"
