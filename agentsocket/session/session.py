@@ -160,11 +160,12 @@ class Session:
         Raises:
             ProtocolError: ``rate_limited`` where it comes back so often that it is said too much again.
         """
-        lossless = last_seq >= self._log.first_seq - 1
-        summary = Summary([*self._ended(in_full=not lossless), *self._running(in_full=not lossless)])
-        if not self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0)):
+        if self._repeats.spent:
             text = "This session was taken up too often: wait a while."
             raise ProtocolError(ErrorCode.RATE_LIMITED, text, retry_after=EVERY, scope="session")
+        lossless = last_seq >= self._log.first_seq - 1
+        summary = Summary([*self._ended(in_full=not lossless), *self._running(in_full=not lossless)])
+        self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0))
         self._owed = summary.owed
         if not lossless:
             self._missed = range(min(last_seq + 1, self._missed.start or last_seq + 1), self._log.last_seq + 1)
