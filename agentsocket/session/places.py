@@ -1,10 +1,17 @@
 """The places for sessions: so many in all, and so many for one share, which is what one address may have."""
 
+import logging
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.session.session import Session
+
+logger = logging.getLogger("agentsocket.session")
+
+QUIET = 10.0
+"""Seconds between two log lines that say that there is no room."""
 
 
 class Places:
@@ -17,6 +24,7 @@ class Places:
         self._most, self._most_of_one = most, most_of_one
         self._taken: Counter[str] = Counter()
         self._total = 0
+        self._quiet_until = 0.0
         self._waiting: OrderedDict[str, Session] = OrderedDict()
         self._waiting_of: dict[str, OrderedDict[str, Session]] = {}
 
@@ -58,7 +66,14 @@ class Places:
             waiting, text = self._waiting, "The server has no room for another session."
         else:
             return None
+        self._tell(text)
         idle = next((session for session in waiting.values() if not session.tasks), None)
         if idle is None:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, text)
         return idle
+
+    def _tell(self, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET
+            logger.warning("%s Those that wait with nothing to do make room first.", text)
