@@ -52,6 +52,7 @@ ORDER = {
         "instance",
         "agent_task",
         "snapshots",
+        "recap",
         "session",
         "places",
         "manager",
