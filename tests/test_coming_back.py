@@ -229,6 +229,17 @@ async def test_a_questions_text_counts_as_long_as_it_waits() -> None:
             assert server.manager.budget.held < 2000
 
 
+async def test_request_ids_count_and_outlast_what_is_forgotten() -> None:
+    async with serving(agent, rate_limit=None, max_tasks=200) as server, away(server, *["answer 1"] * 100) as login:
+        session = server.manager.sessions[login["session_id"]]
+        session._forget()
+        assert 100 * 64 < server.manager.budget.held < 100_000
+        async with connected(server) as peer:
+            assert (await back(peer, login))[0]["lossless"] is False
+            await repeated(peer, 99)
+            assert (await peer.expect("error"))["code"] == "unknown_task"
+
+
 async def test_what_a_session_kept_counts_no_more_when_it_has_ended() -> None:
     async with serving(agent) as server:
         async with away(server, "speak 0 100", "answer 1000", "ask 2 1000") as login, connected(server) as peer:

@@ -238,6 +238,25 @@ async def test_nothing_is_left_of_those_with_tls_either(
         await eventually(lambda: not server.connections)
 
 
+@every_break
+async def test_nothing_is_left_of_one_that_comes_back_and_reads_nothing(end: Callable[[Wire], None]) -> None:
+    async with serving(create, **SETTINGS | {"resume_window": 0.5}) as server, nothing_left_of(server):
+        async with wired(server.port) as first:
+            await first.upgrade()
+            login = await first.login(resumable=True)
+            first.send(request("flood"))
+            for _ in range(500):
+                await first.receive_event()
+            first.reset()
+        async with wired(server.port, receive_buffer=4096) as wire:
+            await wire.upgrade()
+            wire.send(text("login", session_id=login["session_id"], resume_token=login["resume_token"], last_seq=1))
+            assert (await wire.receive_event())[1]["lossless"]
+            await eventually(lambda: any(link.writer.paused for link in server.connections))
+            end(wire)
+            await eventually(lambda: not server.connections)
+
+
 async def test_nothing_is_left_when_the_server_ends() -> None:
     async with serving(create, **SETTINGS) as server, nothing_left_of(server), in_every_phase(server):
         await server.shut_down()

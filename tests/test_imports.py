@@ -53,6 +53,7 @@ ORDER = {
         "agent_task",
         "snapshots",
         "visitor",
+        "recap",
         "session",
         "places",
         "users",

@@ -128,7 +128,9 @@ async def test_an_agent_that_takes_its_time_has_a_place_already_and_gives_it_bac
         assert await refused(two) == "agent_unavailable"
 
 
-async def test_who_logs_in_thousands_of_times_keeps_nobody_out() -> None:
+async def test_who_logs_in_thousands_of_times_keeps_nobody_out_and_fills_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with serving(max_sessions=50, max_sessions_per_address=20, **BEHIND) as server:
         for _ in range(60):
             await left_waiting(server)
@@ -136,3 +138,4 @@ async def test_who_logs_in_thousands_of_times_keeps_nobody_out() -> None:
         async with come_from(server, THERE) as peer:
             await peer.login()
             assert await peer.ask("hello") == "hello"
+    assert len([record for record in caplog.records if record.name == "agentsocket.session"]) == 1

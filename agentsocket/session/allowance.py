@@ -19,12 +19,14 @@ class Allowance:
         self._left = self._most
         self._since = time.monotonic()
 
-    def take(self, size: int) -> bool:
-        """Take so many, be it on credit; false where there is nothing left."""
+    @property
+    def spent(self) -> bool:
+        """Whether nothing is left for now."""
         now = time.monotonic()
         self._left = min(self._most, self._left + (now - self._since) * self._rate)
         self._since = now
-        if self._left <= 0:
-            return False
+        return self._left <= 0
+
+    def take(self, size: int) -> None:
+        """Take so many, be it on credit."""
         self._left -= min(size, self._most)
-        return True

@@ -85,7 +85,7 @@ class SessionManager:
         except BaseException as exc:  # a factory may raise anything
             raise _unavailable(exc) from exc
         if idle is not None:
-            logger.info("session %s ends: it waits for its client, and another one needs its place", idle.id)
+            logger.debug("session %s ends: it waits for its client, and another one needs its place", idle.id)
             self.end(idle)
         if not isinstance(agent, Awaitable):
             return self._instance(agent, context, variables)

@@ -1,11 +1,18 @@
 """The places for sessions: so many in all, so many for one address, and so many for one user."""
 
+import logging
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.session.session import Session
+
+logger = logging.getLogger("agentsocket.session")
+
+QUIET = 10.0
+"""Seconds between two log lines that say that there is no room."""
 
 
 class Claim(NamedTuple):
@@ -25,6 +32,7 @@ class Places:
         self._most = most
         self._taken: Counter[str] = Counter()
         self._total = 0
+        self._quiet_until = 0.0
         self._waiting: OrderedDict[str, Session] = OrderedDict()
         self._waiting_of: dict[str, OrderedDict[str, Session]] = {}
 
@@ -66,14 +74,20 @@ class Places:
         """
         for claim in claims:
             if self._taken[claim.share] >= claim.most:
-                return _idle(self._waiting_of.get(claim.share, {}), claim.refusal, claim.scope)
+                return self._idle(self._waiting_of.get(claim.share, {}), claim.refusal, claim.scope)
         if self._total >= self._most:
-            return _idle(self._waiting, "The server has no room for another session.", "server")
+            return self._idle(self._waiting, "The server has no room for another session.", "server")
         return None
 
+    def _idle(self, waiting: Mapping[str, Session], refusal: str, scope: str) -> Session:
+        self._tell(refusal)
+        idle = next((session for session in waiting.values() if not session.tasks), None)
+        if idle is None:
+            raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, refusal, scope=scope)
+        return idle
 
-def _idle(waiting: Mapping[str, Session], refusal: str, scope: str) -> Session:
-    idle = next((session for session in waiting.values() if not session.tasks), None)
-    if idle is None:
-        raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, refusal, scope=scope)
-    return idle
+    def _tell(self, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET
+            logger.warning("%s Those that wait with nothing to do make room first.", text)

@@ -13,18 +13,16 @@ from agentsocket.protocol.frames import (
     AgentCard,
     AgentRequest,
     CancelRequest,
-    ErrorFrame,
     InputResponse,
     LoginResponse,
     ServerFrame,
 )
 from agentsocket.session.agent_task import AgentTask, all_over
-from agentsocket.session.allowance import EVERY, Allowance
 from agentsocket.session.budget import ITEM, Account, Budget
 from agentsocket.session.encoding import received_frame
 from agentsocket.session.frame_log import FrameLog, Writer
 from agentsocket.session.instance import Instance
-from agentsocket.session.snapshots import Standing, Summary
+from agentsocket.session.recap import Recap
 from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket.session")
@@ -96,10 +94,7 @@ class Session:
             self._account, max_bytes=self._settings.resume_log_size, max_frames=self._settings.resume_log_frames
         )
         self._received: OrderedDict[str, str] = OrderedDict()
-        self._missed = range(0)
-        """Numbers of frames that the client has not seen and never will."""
-        self._owed: list[tuple[str, bytes]] = []
-        self._repeats = Allowance(self._settings.resume_log_size)
+        self._recap = Recap(self._log, self.tasks, self._settings.resume_log_size)
         self._expiry: asyncio.TimerHandle | None = None
 
     @property
@@ -124,7 +119,7 @@ class Session:
         # The task's first step comes right behind, and mostly has something to say.
         self._log.append(received_frame(task_id, request.request_id), more_follows=True)
         if known is not None and known not in self.tasks:
-            self._repeat_end(known)
+            self._recap.tell_end(known)
 
     def cancel(self, request: CancelRequest) -> None:
         """Stop a task.
@@ -154,9 +149,7 @@ class Session:
         if self._account is not None:
             self._account.come_back()
         self._log.attach(client.writer, after=after)
-        owed, self._owed = self._owed, []
-        for task_id, frame in owed:
-            self._say_again(task_id, frame)
+        self._recap.complete()
 
     def detach(self) -> None:
         """Speak to nobody; the tasks run on. Without a client for ``resume_window`` seconds it ends."""
@@ -173,14 +166,7 @@ class Session:
         Raises:
             ProtocolError: ``rate_limited`` where it comes back so often that it is said too much again.
         """
-        lossless = last_seq >= self._log.first_seq - 1
-        summary = Summary([*self._ended(in_full=not lossless), *self._running(in_full=not lossless)])
-        if not self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0)):
-            text = "This session was taken up too often: wait a while."
-            raise ProtocolError(ErrorCode.RATE_LIMITED, text, retry_after=EVERY, scope="session")
-        self._owed = summary.owed
-        if not lossless:
-            self._missed = range(min(last_seq + 1, self._missed.start or last_seq + 1), self._log.last_seq + 1)
+        lossless, tasks = self._recap.tell(last_seq)
         return LoginResponse(
             session_id=self.id,
             resumable=True,
@@ -188,7 +174,7 @@ class Session:
             resumed=True,
             lossless=lossless,
             last_seq=self._log.last_seq,
-            tasks=summary.tasks,
+            tasks=tasks,
         )
 
     def has_said(self, seq: int) -> bool:
@@ -214,35 +200,6 @@ class Session:
         if self._account is not None:
             self._account.close()
         logger.debug("session %s ended", self.id)
-
-    def _ended(self, *, in_full: bool) -> list[Standing]:
-        """Return how tasks ended; to a client that gets every frame no more than that they did."""
-        known = self._log.ends.known() if self._log.ends is not None else []
-        return [
-            Standing(task_id, end.status, [end.frame], end.text) if in_full else Standing(task_id, end.status, [])
-            for task_id, end in known
-        ]
-
-    def _running(self, *, in_full: bool) -> list[Standing]:
-        return [
-            Standing(task.id, "running", task.turn.questions, task.turn.text if in_full else b"")
-            for task in self.tasks.values()
-        ]
-
-    def _repeat_end(self, task_id: str) -> None:
-        """Say how a task ended to a client that did not hear it and has only now learnt the task's id."""
-        end = self._log.ends.get(task_id) if self._log.ends is not None else None
-        if end is not None and end.frame and end.seq in self._missed:
-            self._say_again(task_id, end.frame)
-        elif self._missed and (end is None or end.seq in self._missed):
-            text = "The task has ended, and how is no longer known."
-            self.say(ErrorFrame(message=text, code=ErrorCode.UNKNOWN_TASK, task_id=task_id))
-
-    def _say_again(self, task_id: str, frame: bytes) -> None:
-        self._log.append(frame)
-        end = self._log.ends.get(task_id) if self._log.ends is not None else None
-        if end is not None:
-            end.seq = self._log.last_seq
 
     def _forget(self) -> None:
         """Give up all that a client which comes back can be told to have missed."""
