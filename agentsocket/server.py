@@ -12,9 +12,11 @@ from typing import Self
 from websockets.extensions.base import ServerExtensionFactory
 
 from agentsocket.agent.contract import AgentFactory
+from agentsocket.connection.census import Lobby
 from agentsocket.connection.connection import AgentConnection, Listener
 from agentsocket.connection.handler import ConnectionHandler
 from agentsocket.connection.handshake import Gatekeeper
+from agentsocket.connection.tls import RECORD, Tls, TlsProtocol
 from agentsocket.connection.writer import Batch
 from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.session.manager import SessionManager
@@ -41,6 +43,7 @@ class AgentServer:
             check=self._gatekeeper.check,
             new_reader=functools.partial(ConnectionHandler, manager=self.manager),
             connections=self.connections,
+            lobby=Lobby(settings),
             extensions=_extensions(settings),
             batch=Batch(),
             ids=itertools.count(1),
@@ -56,17 +59,18 @@ class AgentServer:
         """
         settings = self._settings
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: AgentConnection(self._listener),
+            self._accept,
             settings.host,
             settings.port,
             backlog=1024,
-            ssl=self._tls,
-            ssl_handshake_timeout=settings.handshake_timeout if self._tls else None,
-            ssl_shutdown_timeout=settings.close_timeout if self._tls else None,
         )
         for listener in self._server.sockets:
             # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        connection = AgentConnection(self._listener)
+        return connection if self._tls is None else TlsProtocol(connection, self._tls)
 
     @property
     def port(self) -> int:
@@ -115,7 +119,7 @@ def _extensions(settings: Settings) -> Sequence[ServerExtensionFactory] | None:
     return enable_server_permessage_deflate(None)
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def _tls(settings: Settings) -> Tls | None:
     if settings.tls_cert is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -123,4 +127,4 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except OSError as exc:
         raise SettingsError(f"--tls-cert and --tls-key: no certificate and its key ({exc.strerror or exc})") from exc
-    return context
+    return Tls(context, settings.handshake_timeout, settings.close_timeout, memoryview(bytearray(RECORD)))

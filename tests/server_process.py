@@ -93,6 +93,6 @@ async def _told_port(process: Process) -> int:
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE):
         while line := await process.stdout.readline():
-            if found := re.search(rb"ws://\S+:(\d+)", line):
+            if found := re.search(rb"wss?://\S+:(\d+)", line):
                 return int(found[1])
     raise AssertionError("the server did not start")

@@ -42,9 +42,29 @@ def few_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 
 
+def hardly_any_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+
+
+async def test_whoever_is_silent_takes_nobodys_descriptor() -> None:
+    async with server_process(preexec_fn=few_descriptors) as server, contextlib.AsyncExitStack() as stack:
+        neighbour = await stack.enter_async_context(upgraded(server.port, resumable=False))
+        silent = [await stack.enter_async_context(wired(server.port)) for _ in range(120)]
+        # Long before the time for a handshake is over.
+        assert await silent[0].lost(within=2)
+        assert await answer(neighbour) == "still there"
+        async with upgraded(server.port, resumable=False) as late:
+            assert await answer(late) == "still there"
+        assert server.log.count("too many sockets") == 1
+        assert "no more connections" not in server.log
+
+
 async def test_without_descriptors_the_server_waits_for_some_and_goes_on() -> None:
     arguments = ("--handshake-timeout", "1")
-    async with server_process(*arguments, preexec_fn=few_descriptors) as server, contextlib.AsyncExitStack() as stack:
+    async with (
+        server_process(*arguments, preexec_fn=hardly_any_descriptors) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
         neighbour = await stack.enter_async_context(upgraded(server.port, resumable=False))
         silent = [await stack.enter_async_context(wired(server.port)) for _ in range(120)]
         assert await answer(neighbour) == "still there"

@@ -19,7 +19,10 @@ from websockets.http11 import Request, Response
 from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
+from agentsocket.connection.census import Lobby
+from agentsocket.connection.cutter import OPCODE, Piece
 from agentsocket.connection.inbox import Inbox, Reader
+from agentsocket.connection.kernel import unsent
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.writer import Batch, FrameWriter
 from agentsocket.protocol.close_codes import CloseCode
@@ -36,6 +39,13 @@ END_OF_REQUEST = b"\r\n\r\n"
 
 READ_SIZE = 64 * 1024
 """Bytes that are read at once."""
+
+WATCH = 0.5
+"""Seconds between two looks at a peer that does not read."""
+
+LAST_LOOK = 0.05
+"""Seconds between the end of the time for a pong and the end of patience: where the loop stood still, the pong may be
+there and unread."""
 
 WRITE_LIMIT = 32 * 1024
 """Bytes that the transport holds for a slow peer until its writer has to wait."""
@@ -54,6 +64,7 @@ class Listener(NamedTuple):
     """Makes the reader of a connection that was opened."""
     connections: "set[AgentConnection]"
     """Those that are open."""
+    lobby: Lobby
     extensions: Sequence[ServerExtensionFactory] | None
     batch: Batch
     ids: Iterator[int]
@@ -72,6 +83,8 @@ class AgentConnection(asyncio.Protocol):
         self.request: Request | None = None
         self.share = ""
         """What the client's address counts as, for what one address may have; empty where that has no limit."""
+        self.address = ""
+        """The peer's IP address, as it was when the socket was accepted; empty where it had gone again by then."""
         self.log_ids = f" connection={next(listener.ids)}"
         """What stands in each log line about it."""
         self._loop = asyncio.get_running_loop()
@@ -82,14 +95,11 @@ class AgentConnection(asyncio.Protocol):
         self._inbox: Inbox | None = None
         self._pings = TokenBucket(PING_RATE, PING_BURST)
         self._awaits_pong = False
+        self._pinged, self._taken_then = 0.0, 0
+        self._counted = False
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._beating: asyncio.TimerHandle | None = None
-
-    @property
-    def address(self) -> str:
-        """The peer's IP address; empty where it has gone before it was looked at."""
-        return str((self.transport.get_extra_info("peername") or ("",))[0])
 
     def hang_up(self, code: CloseCode, reason: str) -> None:
         """Say what is left to say and close. Does not wait: a peer that does not answer is cut off in time."""
@@ -101,7 +111,8 @@ class AgentConnection(asyncio.Protocol):
             self._send()
 
     def expect(self, seconds: float, code: CloseCode, reason: str) -> None:
-        """Hang up in so many seconds, unless ``keep_alive`` comes before."""
+        """Hang up in so many seconds, unless ``keep_alive`` comes before. A pong that comes late is none of that."""
+        self._awaits_pong = False
         if self.protocol.state is OPEN:
             self._wait(seconds, functools.partial(self.hang_up, code, reason))
 
@@ -115,51 +126,87 @@ class AgentConnection(asyncio.Protocol):
         else:
             self._wait(self._settings.ping_interval, self._ping)
 
-    def beat(self, heartbeat: bytes) -> None:
-        """Say this whenever nothing else was said for a keepalive's interval: a page sees no pings, and must know."""
+    def beat(self, heartbeat: bytes | None) -> None:
+        """Say this whenever nothing else was said for a keepalive's interval: a page sees no pings, and must know.
+
+        With none it stops.
+        """
+        self._stop(self._beating)
         interval = self._settings.ping_interval
-        if interval is None or self.protocol.state is not OPEN:
+        if interval is None or heartbeat is None or self.protocol.state is not OPEN:
             return
         silent = self.writer.silent
         if silent >= interval:
             self.writer.write(heartbeat)
             silent = 0.0
-        self._stop(self._beating)
-        self._beating = self._loop.call_later(interval - silent, self.beat, heartbeat)
+        self._beating = self._later(interval - silent, functools.partial(self.beat, heartbeat))
+
+    def abort(self) -> None:
+        """Close at once: nothing more is said or heard."""
+        if self._inbox is not None:
+            self._inbox.clear()
+        self.transport.abort()
 
     # ---- Opening and closing -----------------------------------------------------------------------------------------
 
+    def be_counted(self, transport: asyncio.Transport) -> bool:
+        """Be counted as soon as the socket is accepted; false, and the socket is closed, where that is too many."""
+        logs.IDS.set(self.log_ids)
+        self._counted = True
+        self._use(transport)
+        self._listener.connections.add(self)
+        self.address = str((transport.get_extra_info("peername") or ("",))[0])
+        if self.address and self._listener.lobby.admit(self):
+            return True
+        transport.abort()
+        return False
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a handshake."""
-        self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(WRITE_LIMIT)
-        self.writer = FrameWriter(self.protocol, self.transport, self._listener.batch)
+        transport = cast("asyncio.Transport", transport)
+        if not self._counted and not self.be_counted(transport):
+            return
+        self._use(transport)
+        transport.set_write_buffer_limits(WRITE_LIMIT)
         if hasattr(transport, "max_size"):
             # Else asyncio takes 256 KiB of fresh memory for each read, which costs more than all that a small message
             # needs; and what one read brings is parsed before anybody else has a turn.
             transport.max_size = READ_SIZE
-        self._listener.connections.add(self)
         self._wait(self._settings.handshake_timeout, self.transport.abort)
 
     def eof_received(self) -> None:
         """Close: a peer that will say nothing more is gone."""
-        self.protocol.receive_eof()
-        self._send()
+        if self._inbox is None or self._inbox.reading:
+            self.protocol.receive_eof()
+            self._send()
+        # Else there is something left to parse. With TLS only: the transport closes by itself then.
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why is no matter
         """Let go of everybody who waits for this peer."""
+        if self.lost.done():
+            return  # TLS may tell it twice
         logs.IDS.set(self.log_ids)
         self._listener.connections.discard(self)
-        self.protocol.receive_eof()
+        self._listener.lobby.leave(self)
         self._stop(self._timer)
         self._stop(self._watch)
         self._stop(self._beating)
         self.writer.abandon()
-        self.protocol.parser.close()  # its frame holds the protocol: a cycle, and so work for the garbage collector
         self.lost.set_result(None)
-        inbox, self._inbox = self._inbox, None  # another cycle
-        if inbox is not None:
-            inbox.end()
+        if self._inbox is not None:
+            self._inbox.end()
+        else:
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of what only the garbage collector could part: nothing will be parsed any more."""
+        self.protocol.receive_eof()
+        self.protocol.parser.close()  # its frame holds the protocol
+        self._inbox = None
+
+    def _use(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.writer = FrameWriter(self.protocol, transport, self._listener.batch)
 
     def _take_handshake(self, data: bytes) -> None:
         """Take the request, then what came behind it: the library trips over what comes before it has answered that."""
@@ -170,30 +217,33 @@ class AgentConnection(asyncio.Protocol):
             self.transport.abort()
             return
         head, end, early = self._handshake.partition(END_OF_REQUEST)
-        self._parse(data[: max(0, len(head) + len(end) - known)])
-        if self.protocol.state is OPEN:
+        self.protocol.receive_data(data[: max(0, len(head) + len(end) - known)])
+        for event in self.protocol.events_received():
+            if isinstance(event, Request):
+                self._open(event)
+        self._send()
+        if self._inbox is not None:
             self._handshake = b""
-            if early:
-                self._parse(early)
+            self._inbox.feed(early)
 
     def _open(self, request: Request) -> None:
         self.request = request
         self.protocol.send_response(self._listener.check(self, request) or self.protocol.accept(request))
         self._send()
         if self.protocol.state is OPEN:
+            self._listener.lobby.open(self)
             self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue)
 
     def _send(self) -> None:
-        """Send what the protocol itself has to say."""
-        for data in self.protocol.data_to_send():
-            if data:
-                self.transport.write(data)
-            else:
-                self._close()
+        """Send what the protocol itself has to say, all of it in one write."""
+        said = self.protocol.data_to_send()
+        self.writer.control(b"".join(said))
+        if said and not said[-1]:
+            self._close()
 
     def _close(self) -> None:
-        """Send nothing more. A peer that has not said goodbye is heard to its end, but not for long."""
-        if self.protocol.close_rcvd is not None or not self.transport.can_write_eof():
+        """Send nothing more. The peer is heard to its end, but not for long: what is not read would mean a reset."""
+        if not self.transport.can_write_eof():
             self.transport.close()
         else:
             with contextlib.suppress(OSError):  # it is gone already
@@ -207,25 +257,29 @@ class AgentConnection(asyncio.Protocol):
         logs.IDS.set(self.log_ids)
         if self.protocol.state is CONNECTING:
             self._take_handshake(data)
-        else:
-            self._parse(data)
-        if self._inbox is not None:
-            self._inbox.hand_over()
+        elif self._inbox is not None and self.protocol.state is OPEN:
+            self._inbox.feed(data)
 
-    def _parse(self, data: bytes) -> None:
-        self.protocol.receive_data(data)
-        events = self.protocol.events_received()
-        self._send()
-        for event in events:
+    def parse(self, piece: Piece) -> None:
+        """Have a piece of a frame parsed, and take the frame when it is whole."""
+        if piece.head is not None and piece.head & OPCODE == Opcode.CLOSE:
+            self.protocol.current_size = None  # a goodbye may come within a message, which the library thinks an error
+        self.protocol.receive_data(piece.data)
+        for event in self.protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event)
-            elif isinstance(event, Request):
-                self._open(event)
+        if self.protocol.state is not OPEN and self._inbox is not None:
+            self._inbox.stop()
+
+    def answer(self) -> None:
+        """Send what the protocol has to say to what was parsed."""
+        if self.protocol.writes:
+            self._send()
 
     def _take(self, frame: Frame) -> None:
         match frame.opcode:
             case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
-                assert self._inbox is not None  # noqa: S101  # there are no frames before the handshake
+                assert self._inbox is not None  # noqa: S101  # it is the one that has frames parsed
                 self._inbox.put(frame)
             case Opcode.PING:
                 self._count_ping()
@@ -233,36 +287,55 @@ class AgentConnection(asyncio.Protocol):
                 self.keep_alive()
 
     def _count_ping(self) -> None:
-        if not self._pings.take():
-            if not self.transport.is_closing():
-                logger.info("a peer pings too often: aborted")
-            self.transport.abort()
+        if not self._pings.take() and not self.transport.is_closing():
+            logger.info("a peer pings too often: aborted")
+            self.abort()
 
     # ---- Deadlines ---------------------------------------------------------------------------------------------------
 
     def _wait(self, seconds: float, then: Callable[[], object]) -> None:
         """Do this in so many seconds, in place of what was to be done before: it waits for one thing at a time."""
         self._stop(self._timer)
-        self._timer = self._loop.call_later(seconds, then)
+        self._timer = self._later(seconds, then)
+
+    def _later(self, seconds: float, then: Callable[[], object]) -> asyncio.TimerHandle:
+        """Do this in so many seconds, in this connection's name: a timer has that of whoever has set it."""
+        return self._loop.call_later(seconds, self._do, then)
+
+    def _do(self, then: Callable[[], object]) -> None:
+        logs.IDS.set(self.log_ids)
+        then()
 
     def _ping(self) -> None:
         self._awaits_pong = True
         self.protocol.send_ping(b"")
         self._send()
-        self._wait(self._settings.ping_timeout, self._miss_pong)
+        self._pinged, self._taken_then = self._loop.time(), self._taken
+        self._wait(self._settings.ping_timeout, functools.partial(self._wait, LAST_LOOK, self._miss_pong))
 
     def _miss_pong(self) -> None:
-        if self.writer.paused:
-            self.keep_alive()  # the ping may stand behind what it has not read yet; and whether it reads is watched
+        if self._may_have_answered():
+            self.keep_alive()
         else:
             self.hang_up(CloseCode.INTERNAL_ERROR, "no answer to a ping")
+
+    def _may_have_answered(self) -> bool:
+        """Whether the pong may wait where we did not read, or the ping behind what the peer reads slowly."""
+        assert self._inbox is not None  # noqa: S101  # nobody is pinged before the handshake
+        deaf = not self._inbox.reading or self._inbox.reads_since > self._pinged
+        return deaf or self.writer.paused or self._taken > self._taken_then
+
+    @property
+    def _taken(self) -> int:
+        """Bytes that the peer has taken, as far as this side knows; with TLS about."""
+        return self.writer.written - self.transport.get_write_buffer_size() - unsent(self.transport)
 
     def pause_writing(self) -> None:
         """Start to watch a peer that does not read."""
         self.writer.paused = True
-        self._unread = self.transport.get_write_buffer_size()
-        self._unread_since = self._loop.time()
-        self._watch = self._loop.call_later(self._settings.write_deadline, self._check_reading)
+        self._stop(self._watch)
+        self._watched, self._watched_since = self._taken, self._loop.time()
+        self._watch = self._later(min(WATCH, self._settings.write_deadline), self._check_reading)
 
     def resume_writing(self) -> None:
         """It reads again, and so it is alive: go on."""
@@ -274,15 +347,16 @@ class AgentConnection(asyncio.Protocol):
 
     def _check_reading(self) -> None:
         deadline = self._settings.write_deadline
-        unread, now = self.transport.get_write_buffer_size(), self._loop.time()
-        if unread < self._unread:
+        taken, now = self._taken, self._loop.time()
+        if taken > self._watched:
             # Slow, but reading: a whole answer of some megabytes may take a while.
-            self._unread, self._unread_since = unread, now
-        elif now - self._unread_since >= deadline:
-            logger.info("a peer read nothing for %g s: aborted (%d)", now - self._unread_since, CloseCode.TOO_SLOW)
-            self.transport.abort()
+            self._watched, self._watched_since = taken, now
+        elif now - self._watched_since >= deadline:
+            logger.info("a peer read nothing for %g s: aborted (%d)", now - self._watched_since, CloseCode.TOO_SLOW)
+            self.abort()
             return
-        self._watch = self._loop.call_later(min(0.5, deadline), self._check_reading)
+        left = deadline - (now - self._watched_since)
+        self._watch = self._later(min(WATCH, max(left, 0.01)), self._check_reading)
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:

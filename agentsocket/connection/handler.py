@@ -178,8 +178,7 @@ class ConnectionHandler:
         if login.features is not None:
             self._tell_terms(response)
         self.writer.write(encode(response))
-        if "heartbeat" in (login.features or ()):
-            self._connection.beat(HEARTBEAT)
+        self._connection.beat(HEARTBEAT if "heartbeat" in (login.features or ()) else None)
         session.attach(self, after=login.last_seq or 0 if response.lossless else None)
 
     def _tell_terms(self, response: LoginResponse) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import Protocol
 
 from websockets.frames import Frame, Opcode
 
+from agentsocket.connection.cutter import FIN, OPCODE, Cutter, Piece
+from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.writer import FrameWriter
 from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.telemetry import logs
@@ -16,8 +19,14 @@ logger = logging.getLogger("agentsocket.inbox")
 MAX_FRAGMENTS = 1024
 """Frames of one message: an empty one adds nothing to its size, and yet takes memory."""
 
+EXTRA_RATE, EXTRA_BURST = 1000, 2 * MAX_FRAGMENTS
+"""Frames a second that are no whole message (fragments, pings, pongs), and how many may come at once."""
+
 FAIR_SHARE = 50
-"""Messages of one connection after which it is the others' turn: all that one read brings is there at once."""
+"""Steps of one connection after which it is the others' turn: all that one read brings is there at once."""
+
+FAIR_TIME = 0.001
+"""Seconds after which it is the others' turn as well: a step may be a large message."""
 
 MAX_UNREAD = 1024 * 1024
 """Bytes that a client may leave unread before its own messages have to wait."""
@@ -45,16 +54,42 @@ class Line(Protocol):
     def hang_up(self, code: CloseCode, reason: str) -> None:
         """Close the connection; what is in the inbox is dropped."""
 
+    def parse(self, piece: Piece) -> None:
+        """Take a piece of what came; what it makes of a message is ``put`` into the inbox."""
+
+    def answer(self) -> None:
+        """Send what the protocol has to say to what was parsed."""
+
+    def forget(self) -> None:
+        """Let go of the inbox: its reader has been told that this is the end."""
+
 
 class Inbox:
-    """The messages of one connection on their way to its reader."""
+    """What came over one connection, on its way to its reader.
+
+    Nothing is parsed before it is counted, nor as long as more messages wait than may. Meanwhile nothing is read.
+    """
 
     def __init__(self, line: Line, reader: Reader, max_queue: int) -> None:
         self._line, self._reader, self._max_queue = line, reader, max_queue
+        self._cutter = Cutter()
+        self._extras = TokenBucket(EXTRA_RATE, EXTRA_BURST)
         self._fragments: list[Frame] = []
         self._messages: deque[list[Frame]] = deque()
         self._held = False
+        self._due = False
+        """Whether it has had its share, and waits for its next turn."""
         self._ended = False
+        self.reading = True
+        """Whether what the peer says is read."""
+        self.reads_since = 0.0
+        """When that began, on the loop's clock."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what came from the peer."""
+        self._cutter.feed(data)
+        if not self._due:
+            self._take_turn()
 
     def put(self, frame: Frame) -> None:
         """Add a frame that is a message, or a fragment of one."""
@@ -65,38 +100,80 @@ class Inbox:
 
     def clear(self) -> None:
         """Drop everything."""
+        self._cutter.clear()
+        self._fragments = []
         self._messages.clear()
         self._control_flow()
 
-    def end(self) -> None:
-        """Nothing will be added; the reader still gets what is there, and is told then."""
+    def stop(self) -> None:
+        """Hear nothing more after a goodbye or an error. The reader still gets what is there, and is told then."""
+        self._cutter.clear()
         self._ended = True
-        self.hand_over()
 
-    def hand_over(self) -> None:
-        """Hand over messages, while the reader has time, the client itself reads, and it is not the others' turn."""
+    def end(self) -> None:
+        """Nothing will come any more; the reader still gets what is there, and is told then."""
+        if not self._ended:
+            self._ended = True
+            if not self._due:
+                self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Take steps, while there is something to do and it is not the others' turn."""
+        self._due = self._take_share()
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._line.answer()
+        self._control_flow()
+        if self._ended and not self._due and not self._held:
+            self._reader.end()
+            self._line.forget()
+
+    def _take_share(self) -> bool:
+        """Return whether there may be more to do."""
+        over = time.perf_counter() + FAIR_TIME
         for _ in range(FAIR_SHARE):
-            if self._held or not self._messages:
+            if not self._take_step():
+                return False
+            if time.perf_counter() > over:
                 break
+        return True
+
+    def _take_step(self) -> bool:
+        """Hand over a message, or else have a frame parsed; false where neither can be done."""
+        if self._messages and not self._held:
             if self._line.writer.lag > MAX_UNREAD:
                 self._hold(self._line.writer.drained())
             else:
+                self._line.answer()  # to what came before it
                 self._read(self._messages.popleft())
-        if self._messages and not self._held:
-            self._held = True
-            asyncio.get_running_loop().call_soon(self._go_on)
-        self._control_flow()
-        if self._ended and not self._held:
-            self._reader.end()
+            return True
+        if len(self._messages) > self._max_queue:
+            return False
+        piece = self._cutter.cut()
+        if piece is None:
+            return False
+        if self._count(piece):
+            self._line.parse(piece)
+        else:
+            self._line.hang_up(CloseCode.RATE_LIMITED, "too many frames")
+        return True
+
+    def _count(self, piece: Piece) -> bool:
+        """Count a frame that is no whole message (those have a rate of their own); false where it is one too many."""
+        whole = piece.head is None or (piece.head & FIN and piece.head & OPCODE in (Opcode.TEXT, Opcode.BINARY))
+        return bool(whole) or self._extras.take()
 
     def _control_flow(self) -> None:
         transport = self._line.transport
-        if transport.is_closing():
-            return  # uvloop's would raise
-        if len(self._messages) > self._max_queue:
-            transport.pause_reading()
-        elif not self._messages and not transport.is_reading():
+        reading = not self._due and len(self._messages) <= self._max_queue
+        if reading is self.reading or transport.is_closing():
+            return  # uvloop's would raise where it is closing
+        self.reading = reading
+        if reading:
+            self.reads_since = asyncio.get_running_loop().time()
             transport.resume_reading()
+        else:
+            transport.pause_reading()
 
     def _read(self, message: list[Frame]) -> None:
         if message[0].opcode is not Opcode.TEXT:
@@ -121,12 +198,17 @@ class Inbox:
 
     def _hold(self, until: "asyncio.Future[None]") -> None:
         self._held = True
-        until.add_done_callback(self._go_on)
+        until.add_done_callback(self._release)
 
-    def _go_on(self, work: "asyncio.Future[None] | None" = None) -> None:
-        logs.IDS.set(self._line.log_ids)
-        if work is not None and not work.cancelled() and (bug := work.exception()) is not None:
+    def _release(self, work: "asyncio.Future[None]") -> None:
+        self._held = False
+        if not work.cancelled() and (bug := work.exception()) is not None:
+            logs.IDS.set(self._line.log_ids)
             logger.error(BUG, exc_info=bug)
             self._line.hang_up(CloseCode.INTERNAL_ERROR, "")
-        self._held = False
-        self.hand_over()
+        if not self._due:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        logs.IDS.set(self._line.log_ids)
+        self._take_turn()

@@ -18,18 +18,22 @@ class TokenBucket:
         if self._rate is None:
             return True
         now = time.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+        self._tokens += (now - self._filled) * self._rate
         self._filled = now
+        if self._tokens >= self._burst:
+            self._tokens, self._refused = self._burst, 0
         if self._tokens < 1:
             self._refused += 1
             return False
         self._tokens -= 1
-        self._refused = max(0, self._refused - 1)
         return True
 
     @property
     def flooded(self) -> bool:
-        """Whether the sender goes on although it is refused: another whole burst of messages was."""
+        """Whether the sender goes on although it is refused: another whole burst was, and the bucket never full again.
+
+        So whoever stays above the rate comes to this in time, and whoever pauses for as long as a burst takes does not.
+        """
         return self._refused > self._burst
 
 

@@ -44,14 +44,16 @@ class FrameWriter:
         """Bytes that were written here and that the socket has not taken yet."""
         self.paused = False
         """Whether the socket takes nothing more for now."""
+        self.written = 0
+        """Bytes that were handed to the socket so far."""
+        self._abandoned = False
         self._protocol, self._transport, self._batch = protocol, transport, batch
         self._wrote = 0.0
         self._frames: list[bytes] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._abandoned = False
 
     def write(self, frame: bytes) -> None:
-        """Take a frame; never waits. A connection that is closing drops it."""
+        """Take a frame; never waits. A connection that is closing or lost drops it."""
         if self._frames or self.paused or time.perf_counter() - self._wrote < ON_ITS_HEELS:
             self.gather(frame)
         else:
@@ -94,6 +96,8 @@ class FrameWriter:
         """Return what is done when the reader lags by less than ``BURST``, or is gone."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        if self._abandoned:
+            self._wake()
         return waiter
 
     def _take(self) -> list[bytes]:
@@ -110,9 +114,16 @@ class FrameWriter:
         self.lag -= size
         return frames
 
+    def control(self, data: bytes) -> None:
+        """Hand to the socket what the WebSocket protocol itself has to say; a lost one drops it."""
+        if data and not self._transport.is_closing():
+            self.written += len(data)
+            self._transport.write(data)
+
     def _send(self, data: bytes) -> None:
-        if self._protocol.state is OPEN:
+        if self._protocol.state is OPEN and not self._transport.is_closing():
             self._wrote = time.perf_counter()
+            self.written += len(data)
             self._transport.write(data)
 
     def _framed(self, frame: bytes) -> bytes:
