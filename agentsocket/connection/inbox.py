@@ -22,10 +22,10 @@ MAX_FRAGMENTS = 1024
 EXTRA_RATE, EXTRA_BURST = 1000, 2 * MAX_FRAGMENTS
 """Frames a second that are no whole message (fragments, pings, pongs), and how many may come at once."""
 
-FAIR_SHARE = 50
+FAIR_SHARE = 24
 """Steps of one connection after which it is the others' turn: all that one read brings is there at once."""
 
-FAIR_TIME = 0.001
+FAIR_TIME = 0.0005
 """Seconds after which it is the others' turn as well: a step may be a large message."""
 
 MAX_UNREAD = 1024 * 1024

@@ -1,6 +1,7 @@
 """TLS between the socket and the connection, on every event loop alike, and counted before its handshake."""
 
 import asyncio
+import contextlib
 import ssl
 from asyncio.sslproto import SSLProtocol
 from typing import NamedTuple, cast
@@ -46,6 +47,7 @@ class TlsProtocol(SSLProtocol):
             ssl_shutdown_timeout=tls.close_timeout,
         )
         self._connection: AgentConnection | None = connection
+        self._over = False
         self._ssl_buffer = bytearray()
         self._ssl_buffer_view = tls.buffer
         self._app_transport.set_read_buffer_limits(RECORD)
@@ -73,6 +75,23 @@ class TlsProtocol(SSLProtocol):
     def get_buffer(self, n: int) -> memoryview:  # noqa: ARG002  # what would be best matters little
         """Return what the socket may be read into."""
         return self._ssl_buffer_view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read; after the goodbyes nothing."""
+        if not self._over:
+            super().buffer_updated(nbytes)
+
+    def _on_shutdown_complete(self, shutdown_exc: Exception | None) -> None:
+        """Close the socket; of a client that speaks on, hear the rest first, since a reset would cost it our goodbye.
+
+        The time-out of the shutdown goes on.
+        """
+        if shutdown_exc is None:
+            super()._on_shutdown_complete(None)  # type: ignore[misc]  # typeshed does not know it
+        elif self._transport is not None and not self._over:
+            self._over = True
+            with contextlib.suppress(OSError):  # it is gone already
+                cast("asyncio.Transport", self._transport).write_eof()
 
     def _write_appdata(self, list_of_data: list[bytes]) -> None:
         """Write, unless the socket is lost: asyncio would log each such write."""
