@@ -62,6 +62,7 @@ ORDER = {
         "kernel",
         "cutter",
         "writer",
+        "pace",
         "inbox",
         "connection",
         "tls",

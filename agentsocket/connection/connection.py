@@ -22,8 +22,8 @@ from websockets.server import ServerProtocol
 from agentsocket.connection.census import Lobby
 from agentsocket.connection.cutter import OPCODE, Piece
 from agentsocket.connection.inbox import Inbox, Reader
-from agentsocket.connection.kernel import unsent
 from agentsocket.connection.limits import TokenBucket
+from agentsocket.connection.pace import Pace
 from agentsocket.connection.writer import Batch, FrameWriter
 from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.settings import Settings
@@ -39,9 +39,6 @@ END_OF_REQUEST = b"\r\n\r\n"
 
 READ_SIZE = 64 * 1024
 """Bytes that are read at once."""
-
-WATCH = 0.5
-"""Seconds between two looks at a peer that does not read."""
 
 LAST_LOOK = 0.05
 """Seconds between the end of the time for a pong and the end of patience: where the loop stood still, the pong may be
@@ -207,6 +204,7 @@ class AgentConnection(asyncio.Protocol):
     def _use(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.writer = FrameWriter(self.protocol, transport, self._listener.batch)
+        self._pace = Pace(self.writer, self._settings.write_deadline)
 
     def _take_handshake(self, data: bytes) -> None:
         """Take the request, then what came behind it: the library trips over what comes before it has answered that."""
@@ -310,7 +308,7 @@ class AgentConnection(asyncio.Protocol):
         self._awaits_pong = True
         self.protocol.send_ping(b"")
         self._send()
-        self._pinged, self._taken_then = self._loop.time(), self._taken
+        self._pinged, self._taken_then = self._loop.time(), self.writer.taken
         self._wait(self._settings.ping_timeout, functools.partial(self._wait, LAST_LOOK, self._miss_pong))
 
     def _miss_pong(self) -> None:
@@ -323,40 +321,30 @@ class AgentConnection(asyncio.Protocol):
         """Whether the pong may wait where we did not read, or the ping behind what the peer reads slowly."""
         assert self._inbox is not None  # noqa: S101  # nobody is pinged before the handshake
         deaf = not self._inbox.reading or self._inbox.reads_since > self._pinged
-        return deaf or self.writer.paused or self._taken > self._taken_then
-
-    @property
-    def _taken(self) -> int:
-        """Bytes that the peer has taken, as far as this side knows; with TLS about."""
-        return self.writer.written - self.transport.get_write_buffer_size() - unsent(self.transport)
+        return deaf or self.writer.paused or self.writer.taken > self._taken_then
 
     def pause_writing(self) -> None:
         """Start to watch a peer that does not read."""
         self.writer.paused = True
         self._stop(self._watch)
-        self._watched, self._watched_since = self._taken, self._loop.time()
-        self._watch = self._later(min(WATCH, self._settings.write_deadline), self._check_reading)
+        self._watch = self._later(self._pace.watch(), self._look)
 
     def resume_writing(self) -> None:
         """It reads again, and so it is alive: go on."""
         self.writer.paused = False
         self._stop(self._watch)
+        self._pace.moved()
         if self._awaits_pong:
             self.keep_alive()
         self.writer.flush()
 
-    def _check_reading(self) -> None:
-        deadline = self._settings.write_deadline
-        taken, now = self._taken, self._loop.time()
-        if taken > self._watched:
-            # Slow, but reading: a whole answer of some megabytes may take a while.
-            self._watched, self._watched_since = taken, now
-        elif now - self._watched_since >= deadline:
-            logger.info("a peer read nothing for %g s: aborted (%d)", now - self._watched_since, CloseCode.TOO_SLOW)
+    def _look(self) -> None:
+        seconds = self._pace.look()
+        if seconds is not None:
+            self._watch = self._later(seconds, self._look)
+        else:
+            logger.info("a peer read nothing for %.3g s: aborted (%d)", self._pace.still, CloseCode.TOO_SLOW)
             self.abort()
-            return
-        left = deadline - (now - self._watched_since)
-        self._watch = self._later(min(WATCH, max(left, 0.01)), self._check_reading)
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections import deque
 from typing import Protocol
 
@@ -25,8 +24,8 @@ EXTRA_RATE, EXTRA_BURST = 1000, 2 * MAX_FRAGMENTS
 FAIR_SHARE = 24
 """Steps of one connection after which it is the others' turn: all that one read brings is there at once."""
 
-FAIR_TIME = 0.0005
-"""Seconds after which it is the others' turn as well: a step may be a large message."""
+FAIR_SIZE = 16 * 1024
+"""Bytes after which it is the others' turn as well: a step may be a large message."""
 
 MAX_UNREAD = 1024 * 1024
 """Bytes that a client may leave unread before its own messages have to wait."""
@@ -130,33 +129,34 @@ class Inbox:
 
     def _take_share(self) -> bool:
         """Return whether there may be more to do."""
-        over = time.perf_counter() + FAIR_TIME
+        left = FAIR_SIZE
         for _ in range(FAIR_SHARE):
-            if not self._take_step():
+            size = self._take_step()
+            if size is None:
                 return False
-            if time.perf_counter() > over:
+            left -= size
+            if left < 0:
                 break
         return True
 
-    def _take_step(self) -> bool:
-        """Hand over a message, or else have a frame parsed; false where neither can be done."""
+    def _take_step(self) -> int | None:
+        """Hand over a message, or else have a frame parsed; return its bytes, none where neither can be done."""
         if self._messages and not self._held:
             if self._line.writer.lag > MAX_UNREAD:
                 self._hold(self._line.writer.drained())
-            else:
-                self._line.answer()  # to what came before it
-                self._read(self._messages.popleft())
-            return True
+                return 0
+            self._line.answer()  # to what came before it
+            return self._read(self._messages.popleft())
         if len(self._messages) > self._max_queue:
-            return False
+            return None
         piece = self._cutter.cut()
         if piece is None:
-            return False
+            return None
         if self._count(piece):
             self._line.parse(piece)
         else:
             self._line.hang_up(CloseCode.RATE_LIMITED, "too many frames")
-        return True
+        return len(piece.data)
 
     def _count(self, piece: Piece) -> bool:
         """Count a frame that is no whole message (those have a rate of their own); false where it is one too many."""
@@ -175,15 +175,19 @@ class Inbox:
         else:
             transport.pause_reading()
 
-    def _read(self, message: list[Frame]) -> None:
+    def _read(self, message: list[Frame]) -> int:
+        data = b"".join([frame.data for frame in message])
         if message[0].opcode is not Opcode.TEXT:
             self._line.hang_up(CloseCode.UNSUPPORTED_DATA, "a frame is a text message")
-            return
-        if len(message) > MAX_FRAGMENTS:
+        elif len(message) > MAX_FRAGMENTS:
             self._line.hang_up(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
-            return
+        else:
+            self._hand_over(data)
+        return len(data)
+
+    def _hand_over(self, data: bytes) -> None:
         try:
-            text = b"".join([frame.data for frame in message]).decode()
+            text = data.decode()
         except UnicodeDecodeError:
             self._line.hang_up(CloseCode.INVALID_DATA, "a text message is UTF-8")
             return

@@ -6,6 +6,7 @@ import time
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from agentsocket.connection.kernel import unsent
 from agentsocket.session.frame_log import BURST
 
 ON_ITS_HEELS = 50e-6
@@ -73,6 +74,11 @@ class FrameWriter:
     def silent(self) -> float:
         """Seconds since something was handed to the socket."""
         return time.perf_counter() - self._wrote
+
+    @property
+    def taken(self) -> int:
+        """Bytes of those written that the peer has taken, as far as is known here; with TLS about."""
+        return self.written - self._transport.get_write_buffer_size() - unsent(self._transport)
 
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
