@@ -91,7 +91,7 @@ class Settings(BaseModel):
     login_timeout: Seconds = Field(10, description="seconds that a connection has to log in")
     ping_interval: SecondsOrNone = Field(15, description="seconds between two keepalive pings to a client")
     ping_timeout: Seconds = Field(8, description="seconds that a client has to answer a ping")
-    write_deadline: Seconds = Field(10, description="seconds after which a client that reads nothing is cut off")
+    write_deadline: Seconds = Field(20, description="seconds after which a client that reads nothing is cut off")
     close_timeout: Seconds = Field(2, description="seconds that a closing connection has to close")
     cancel_timeout: Seconds = Field(10, description="seconds that an agent has to stop when it is cancelled")
     agent_creation_timeout: Seconds = Field(
