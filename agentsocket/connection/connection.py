@@ -20,7 +20,7 @@ from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
 from agentsocket.connection.census import Lobby
-from agentsocket.connection.cutter import OPCODE, Piece
+from agentsocket.connection.cutter import CLOSE, Piece
 from agentsocket.connection.inbox import Inbox, Reader
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.pace import Pace
@@ -260,8 +260,10 @@ class AgentConnection(asyncio.Protocol):
 
     def parse(self, piece: Piece) -> None:
         """Have a piece of a frame parsed, and take the frame when it is whole."""
-        if piece.head is not None and piece.head & OPCODE == Opcode.CLOSE:
-            self.protocol.current_size = None  # a goodbye may come within a message, which the library thinks an error
+        if piece.head == CLOSE:
+            # A goodbye may come within a message, which the library takes for an error. Its name for what it looks at
+            # was another one before its release 16.
+            vars(self.protocol).update(current_size=None, cur_size=None)
         self.protocol.receive_data(piece.data)
         for event in self.protocol.events_received():
             if isinstance(event, Frame):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from websockets.frames import Frame, Opcode
 
-from agentsocket.connection.cutter import FIN, OPCODE, Cutter, Piece
+from agentsocket.connection.cutter import WHOLE, Cutter, Piece
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.writer import FrameWriter
 from agentsocket.protocol.close_codes import CloseCode
@@ -152,16 +152,12 @@ class Inbox:
         piece = self._cutter.cut()
         if piece is None:
             return None
-        if self._count(piece):
+        # Whole messages have a rate of their own, and the rest of a frame was counted with its beginning.
+        if piece.head is None or piece.head in WHOLE or self._extras.take():
             self._line.parse(piece)
         else:
             self._line.hang_up(CloseCode.RATE_LIMITED, "too many frames")
         return len(piece.data)
-
-    def _count(self, piece: Piece) -> bool:
-        """Count a frame that is no whole message (those have a rate of their own); false where it is one too many."""
-        whole = piece.head is None or (piece.head & FIN and piece.head & OPCODE in (Opcode.TEXT, Opcode.BINARY))
-        return bool(whole) or self._extras.take()
 
     def _control_flow(self) -> None:
         transport = self._line.transport
@@ -176,7 +172,7 @@ class Inbox:
             transport.pause_reading()
 
     def _read(self, message: list[Frame]) -> int:
-        data = b"".join([frame.data for frame in message])
+        data = message[0].data if len(message) == 1 else b"".join([frame.data for frame in message])
         if message[0].opcode is not Opcode.TEXT:
             self._line.hang_up(CloseCode.UNSUPPORTED_DATA, "a frame is a text message")
         elif len(message) > MAX_FRAGMENTS:
@@ -185,9 +181,9 @@ class Inbox:
             self._hand_over(data)
         return len(data)
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes | bytearray | memoryview) -> None:
         try:
-            text = data.decode()
+            text = str(data, "utf-8")
         except UnicodeDecodeError:
             self._line.hang_up(CloseCode.INVALID_DATA, "a text message is UTF-8")
             return
