@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import ssl
 import time
@@ -15,7 +16,7 @@ from websockets.asyncio.client import connect
 from agentsocket.agent.contract import Agent
 from agentsocket.connection.census import SPARE, Census, Lobby
 from agentsocket.connection.cutter import Cutter
-from agentsocket.connection.inbox import EXTRA_BURST, FAIR_SHARE
+from agentsocket.connection.inbox import EXTRA_BURST, FAIR_SHARE, TURNS, Turns
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.writer import FrameWriter
 from agentsocket.settings import Settings
@@ -70,6 +71,21 @@ async def test_while_a_flood_is_parsed_the_others_have_their_turn(tls: dict[str,
             answers += 1
         # A turn of the loop for each share, and an answer takes a few of them.
         assert answers >= EXTRA_BURST / FAIR_SHARE / 10
+
+
+async def test_many_that_flood_take_no_more_of_a_turn_than_a_few() -> None:
+    taken: list[int] = []
+    turns, loop = Turns(), asyncio.get_running_loop()
+    for number in range(50):
+        turns.wait(functools.partial(taken.append, number))
+    for _ in range(5):
+        before = len(taken)
+        await asyncio.sleep(0)
+        assert len(taken) - before <= TURNS
+    waited = loop.create_future()
+    turns.wait(functools.partial(waited.set_result, None))
+    await waited
+    assert taken == list(range(50))
 
 
 async def test_the_pings_of_one_read_are_answered_in_one_write_for_each_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from websockets.server import ServerProtocol
 
 from agentsocket.connection.census import Lobby
 from agentsocket.connection.cutter import CLOSE, Piece
-from agentsocket.connection.inbox import Inbox, Reader
+from agentsocket.connection.inbox import Inbox, Reader, Turns
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.pace import Pace
 from agentsocket.connection.writer import Batch, FrameWriter
@@ -62,6 +62,7 @@ class Listener(NamedTuple):
     connections: "set[AgentConnection]"
     """Those that are open."""
     lobby: Lobby
+    turns: Turns
     extensions: Sequence[ServerExtensionFactory] | None
     batch: Batch
     ids: Iterator[int]
@@ -230,7 +231,7 @@ class AgentConnection(asyncio.Protocol):
         self._send()
         if self.protocol.state is OPEN:
             self._listener.lobby.open(self)
-            self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue)
+            self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue, self._listener.turns)
 
     def _send(self) -> None:
         """Send what the protocol itself has to say, all of it in one write."""
