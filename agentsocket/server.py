@@ -16,6 +16,7 @@ from agentsocket.connection.census import Lobby
 from agentsocket.connection.connection import AgentConnection, Listener
 from agentsocket.connection.handler import ConnectionHandler
 from agentsocket.connection.handshake import Gatekeeper
+from agentsocket.connection.inbox import Turns
 from agentsocket.connection.tls import RECORD, Tls, TlsProtocol
 from agentsocket.connection.writer import Batch
 from agentsocket.identity.hook import Hook
@@ -52,6 +53,7 @@ class AgentServer:
             new_reader=functools.partial(ConnectionHandler, manager=self.manager, reception=reception),
             connections=self.connections,
             lobby=Lobby(settings),
+            turns=Turns(),
             extensions=_extensions(settings),
             batch=Batch(),
             ids=itertools.count(1),

@@ -15,7 +15,6 @@ from agentsocket.agent.contract import Turn
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolResult
 from agentsocket.server import AgentServer
 from tests.support import Scripted, eventually, serving
-from tests.test_tls import certificate  # noqa: F401  # a fixture
 from tests.wire import Opcode, Wire, frame, handshake, text, wired
 
 A_SECOND = 1.0
@@ -224,7 +223,7 @@ async def test_nothing_is_left_of_connections_that_end(end: Callable[[Wire], Non
 @every_break
 async def test_nothing_is_left_of_those_with_tls_either(
     end: Callable[[Wire], None],
-    certificate: tuple[Path, Path],  # noqa: F811  # the fixture
+    certificate: tuple[Path, Path],
 ) -> None:
     cert, key = certificate
     trusting = ssl.create_default_context(cafile=cert)

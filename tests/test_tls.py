@@ -1,8 +1,6 @@
 """The server speaks TLS by itself."""
 
-import shutil
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,20 +10,6 @@ from websockets.exceptions import InvalidMessage
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings, SettingsError
 from tests.support import Peer, serving
-
-OPENSSL = shutil.which("openssl")
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    if OPENSSL is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*command, *names], check=True, capture_output=True)
-    return cert, key
 
 
 async def test_a_client_that_trusts_the_certificate_talks_through_tls(certificate: tuple[Path, Path]) -> None:

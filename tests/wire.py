@@ -190,9 +190,11 @@ async def wired(
 
 
 @contextlib.asynccontextmanager
-async def upgraded(port: int, *, receive_buffer: int | None = None, **login: Any) -> AsyncIterator[Wire]:
+async def upgraded(
+    port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None, **login: Any
+) -> AsyncIterator[Wire]:
     """Open a WebSocket connection, and log in where there is something to log in with."""
-    async with wired(port, receive_buffer=receive_buffer) as wire:
+    async with wired(port, receive_buffer=receive_buffer, tls=tls) as wire:
         await wire.upgrade()
         if login:
             await wire.login(**login)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from agentsocket.identity.reception import address_group
 from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket.census")
@@ -29,11 +30,11 @@ class Census:
 
     def of(self, address: str) -> int:
         """Return how many are there of this IP address."""
-        return self._counts[_group(address)]
+        return self._counts[address_group(address)]
 
     def enter(self, address: str) -> Callable[[], None]:
         """Count one more from this IP address; what is returned takes it off again, and is to be called once."""
-        group = _group(address)
+        group = address_group(address)
         self.total += 1
         self._counts[group] += 1
         return functools.partial(self._leave, group)
@@ -113,13 +114,6 @@ def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
     except ValueError:
         return None
     return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
-
-
-def _group(address: str) -> str:
-    ip = _parsed(address)
-    if isinstance(ip, ipaddress.IPv6Address) and not ip.is_loopback:
-        return str(ipaddress.IPv6Address(int(ip) >> 64 << 64))
-    return address if ip is None else str(ip)
 
 
 def _nothing() -> None:

@@ -20,8 +20,8 @@ from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
 from agentsocket.connection.census import Lobby
-from agentsocket.connection.cutter import OPCODE, Piece
-from agentsocket.connection.inbox import Inbox, Reader
+from agentsocket.connection.cutter import CLOSE, Piece
+from agentsocket.connection.inbox import Inbox, Reader, Turns
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.pace import Pace
 from agentsocket.connection.writer import Batch, FrameWriter
@@ -62,6 +62,7 @@ class Listener(NamedTuple):
     connections: "set[AgentConnection]"
     """Those that are open."""
     lobby: Lobby
+    turns: Turns
     extensions: Sequence[ServerExtensionFactory] | None
     batch: Batch
     ids: Iterator[int]
@@ -234,7 +235,7 @@ class AgentConnection(asyncio.Protocol):
         self._send()
         if self.protocol.state is OPEN:
             self._listener.lobby.open(self)
-            self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue)
+            self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue, self._listener.turns)
 
     def _send(self) -> None:
         """Send what the protocol itself has to say, all of it in one write."""
@@ -264,8 +265,10 @@ class AgentConnection(asyncio.Protocol):
 
     def parse(self, piece: Piece) -> None:
         """Have a piece of a frame parsed, and take the frame when it is whole."""
-        if piece.head is not None and piece.head & OPCODE == Opcode.CLOSE:
-            self.protocol.current_size = None  # a goodbye may come within a message, which the library thinks an error
+        if piece.head == CLOSE:
+            # A goodbye may come within a message, which the library takes for an error. Its name for what it looks at
+            # was another one before its release 16.
+            vars(self.protocol).update(current_size=None, cur_size=None)
         self.protocol.receive_data(piece.data)
         for event in self.protocol.events_received():
             if isinstance(event, Frame):

@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
-FIN, OPCODE = 0x80, 0x0F
-"""Bits of a frame's first byte."""
+WHOLE = frozenset({0x81, 0x82, 0xC1, 0xC2})
+"""First bytes of frames that are a whole message: text or binary, compressed or not."""
+
+CLOSE = 0x88
+"""The first byte of a close frame."""
 
 MASKED, LENGTH = 0x80, 0x7F
 """Bits of its second byte."""

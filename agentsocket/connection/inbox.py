@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from websockets.frames import Frame, Opcode
 
-from agentsocket.connection.cutter import FIN, OPCODE, Cutter, Piece
+from agentsocket.connection.cutter import WHOLE, Cutter, Piece
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.writer import FrameWriter
 from agentsocket.protocol.close_codes import CloseCode
@@ -18,7 +19,7 @@ logger = logging.getLogger("agentsocket.inbox")
 MAX_FRAGMENTS = 1024
 """Frames of one message: an empty one adds nothing to its size, and yet takes memory."""
 
-EXTRA_RATE, EXTRA_BURST = 1000, 2 * MAX_FRAGMENTS
+EXTRA_RATE, EXTRA_BURST = 200, 2 * MAX_FRAGMENTS
 """Frames a second that are no whole message (fragments, pings, pongs), and how many may come at once."""
 
 FAIR_SHARE = 24
@@ -26,6 +27,9 @@ FAIR_SHARE = 24
 
 FAIR_SIZE = 16 * 1024
 """Bytes after which it is the others' turn as well: a step may be a large message."""
+
+TURNS = 4
+"""Shares that are taken of one iteration of the loop by those that have had one already, however many they are."""
 
 MAX_UNREAD = 1024 * 1024
 """Bytes that a client may leave unread before its own messages have to wait."""
@@ -63,14 +67,34 @@ class Line(Protocol):
         """Let go of the inbox: its reader has been told that this is the end."""
 
 
+class Turns:
+    """Who waits for another share, in order: so many of one iteration are for them, and what is left is for others."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def wait(self, turn: Callable[[], None]) -> None:
+        """Have this called when its turn comes."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._come)
+        self._waiting.append(turn)
+
+    def _come(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(min(TURNS, len(self._waiting))):
+            loop.call_soon(self._waiting.popleft())
+        if self._waiting:
+            loop.call_soon(self._come)
+
+
 class Inbox:
     """What came over one connection, on its way to its reader.
 
     Nothing is parsed before it is counted, nor as long as more messages wait than may. Meanwhile nothing is read.
     """
 
-    def __init__(self, line: Line, reader: Reader, max_queue: int) -> None:
-        self._line, self._reader, self._max_queue = line, reader, max_queue
+    def __init__(self, line: Line, reader: Reader, max_queue: int, turns: Turns) -> None:
+        self._line, self._reader, self._max_queue, self._turns = line, reader, max_queue, turns
         self._cutter = Cutter()
         self._extras = TokenBucket(EXTRA_RATE, EXTRA_BURST)
         self._fragments: list[Frame] = []
@@ -120,7 +144,7 @@ class Inbox:
         """Take steps, while there is something to do and it is not the others' turn."""
         self._due = self._take_share()
         if self._due:
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._turns.wait(self._go_on)
         self._line.answer()
         self._control_flow()
         if self._ended and not self._due and not self._held:
@@ -152,16 +176,12 @@ class Inbox:
         piece = self._cutter.cut()
         if piece is None:
             return None
-        if self._count(piece):
+        # Whole messages have a rate of their own, and the rest of a frame was counted with its beginning.
+        if piece.head is None or piece.head in WHOLE or self._extras.take():
             self._line.parse(piece)
         else:
             self._line.hang_up(CloseCode.RATE_LIMITED, "too many frames")
         return len(piece.data)
-
-    def _count(self, piece: Piece) -> bool:
-        """Count a frame that is no whole message (those have a rate of their own); false where it is one too many."""
-        whole = piece.head is None or (piece.head & FIN and piece.head & OPCODE in (Opcode.TEXT, Opcode.BINARY))
-        return bool(whole) or self._extras.take()
 
     def _control_flow(self) -> None:
         transport = self._line.transport
@@ -176,7 +196,7 @@ class Inbox:
             transport.pause_reading()
 
     def _read(self, message: list[Frame]) -> int:
-        data = b"".join([frame.data for frame in message])
+        data = message[0].data if len(message) == 1 else b"".join([frame.data for frame in message])
         if message[0].opcode is not Opcode.TEXT:
             self._line.hang_up(CloseCode.UNSUPPORTED_DATA, "a frame is a text message")
         elif len(message) > MAX_FRAGMENTS:
@@ -185,9 +205,9 @@ class Inbox:
             self._hand_over(data)
         return len(data)
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes | bytearray | memoryview) -> None:
         try:
-            text = data.decode()
+            text = str(data, "utf-8")
         except UnicodeDecodeError:
             self._line.hang_up(CloseCode.INVALID_DATA, "a text message is UTF-8")
             return
