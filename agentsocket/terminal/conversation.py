@@ -23,7 +23,7 @@ from agentsocket.terminal.text import RED, duration
 
 HELP: Final = """\
 A line is a request, and several may run at once. While a task asks something, a line is the answer.
-  /cancel [n]   stop task n, or the newest, as Ctrl-C does
+  /cancel [n]   stop task n, or the newest, as Ctrl-C does on an empty line
   /tasks        what is running
   /ask ...      a request, also while a task asks something, or one that begins with a slash
   /raw          show the frames that come, or show them no longer
