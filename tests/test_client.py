@@ -687,7 +687,7 @@ async def test_a_server_that_is_busy_is_tried_again() -> None:
         asked = spawn(client.ask("x"))
         await wire.accept("t1", seq=1)
         wire.drop()
-        for code in ("too_many_sessions", "rate_limited", "shutting_down"):
+        for code in ("too_many_sessions", "rate_limited", "shutting_down", "authentication_unavailable"):
             wire = await line.wires.get()
             await wire.expect("login")
             await wire.send("error", code=code, message="Not now.")
