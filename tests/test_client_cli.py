@@ -161,6 +161,22 @@ async def test_a_person_sees_an_answer_that_was_not_streamed_below_what_was() ->
         assert await process.wait() == 0
 
 
+async def test_a_person_sees_no_empty_lines_between_the_tools_and_the_text() -> None:
+    async def look(_: str, turn: Turn) -> str:
+        await turn.emit(ToolCall(tool_name="look", tool_kwargs={}))
+        for piece in ("\n", "\nIt is", "\n\nnoon."):
+            await turn.emit(AgentOutput(output=piece))
+        return "It is\n\nnoon."
+
+    async with (
+        agent_at(Scripted(look=look)) as uri,
+        screen() as (terminal, seen),
+        command("look", "--uri", uri, stdout=terminal) as process,
+    ):
+        assert [await seen.readline() for _ in range(3)] == [b"It is\r\n", b"\r\n", b"noon.\r\n"]
+        assert await process.wait() == 0
+
+
 async def test_a_pipe_gets_exactly_the_answer_and_gets_it_once() -> None:
     async def talk(_: str, turn: Turn) -> str:
         await turn.emit(AgentOutput(output="It is "))
