@@ -244,14 +244,6 @@ class Conversation:
     # ---- Stopping ----------------------------------------------------------------------------------------------------
 
     def _interrupt(self) -> None:
-        """Drop the line that is being typed, as a shell does; where there is none, stop a task."""
-        if self._keyboard.typed():
-            self._keyboard.clear()
-            self._screen.change()
-        else:
-            self._stop_newest()
-
-    def _stop_newest(self) -> None:
         """Stop the newest task that is not being stopped yet; where there is none, say how to leave."""
         if going := [running for running in self._running if not running.stopping]:
             self._stop(going[-1])
@@ -260,7 +252,7 @@ class Conversation:
 
     def _cancel(self, number: str) -> None:
         if not number:
-            self._stop_newest()
+            self._interrupt()
             return
         for running in self._running:
             if str(running.view.number) == number:
