@@ -7,11 +7,20 @@ import sys
 
 from agentsocket.client.client import SnapshotOutput, TaskEvent, WebSocketClient, full_jitter
 from agentsocket.client.command import main
-from agentsocket.client.errors import ClientError, ConnectionLost, ServerError, TaskCancelled
+from agentsocket.client.errors import (
+    ClientError,
+    ConnectionLost,
+    MessageTooLong,
+    NoAnswer,
+    ServerError,
+    TaskCancelled,
+)
 
 __all__ = [
     "ClientError",
     "ConnectionLost",
+    "MessageTooLong",
+    "NoAnswer",
     "ServerError",
     "SnapshotOutput",
     "TaskCancelled",

@@ -5,48 +5,21 @@ import contextlib
 import gc
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from agentsocket.agent.contract import Turn
-from agentsocket.client.address import is_here, proxy_for
 from agentsocket.client.client import SnapshotOutput, WebSocketClient, full_jitter
-from agentsocket.client.errors import ConnectionLost, MessageTooLong, NoAnswer, ServerError, TaskCancelled
+from agentsocket.client.errors import ConnectionLost, ServerError, TaskCancelled
 from agentsocket.client.printing import one_line
 from agentsocket.protocol import frames
-from agentsocket.protocol.codec import encode
-from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
 from agentsocket.protocol.frames import InputRequiredFrame
-from agentsocket.server import AgentServer
-from agentsocket.settings import Settings
-from tests.scripted_server import Wire, listening
+from tests.clients import asking, collect, spawn, talkative, talking, texts
+from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, eventually, serving
-
-
-async def collect(client: WebSocketClient, message: str = "hello") -> list[Any]:
-    return [event async for event in client.stream(message)]
-
-
-def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    return asyncio.create_task(coroutine)
-
-
-def texts(events: list[Any]) -> list[str]:
-    return [getattr(event, "output", None) or event.response for event in events]
-
-
-@contextlib.asynccontextmanager
-async def talking(
-    agent: Scripted, settings: dict[str, Any] | None = None, **options: Any
-) -> AsyncIterator[WebSocketClient]:
-    """Log a client in to the real server."""
-    async with asyncio.timeout(PATIENCE), serving(lambda: agent, **(settings or {})) as server:
-        client = WebSocketClient(f"ws://127.0.0.1:{server.port}", **options)
-        async with client:
-            yield client
-
 
 # ---- Against the real server -----------------------------------------------------------------------------------------
 
@@ -88,18 +61,6 @@ async def test_a_burst_of_outputs_arrives_whole_and_in_order() -> None:
     async with talking(Scripted(burst=burst)) as client:
         first, second = await asyncio.gather(collect(client, "burst"), collect(client, "burst"))
     assert texts(first) == texts(second) == [*(f"{number} " for number in range(5000)), "done"]
-
-
-def talkative() -> Scripted:
-    """An agent that says "one" to "talk", and then waits."""
-    agent = Scripted()
-
-    async def talk(_: str, turn: Turn) -> str:
-        await turn.emit(AgentOutput(output="one"))
-        return str(await agent.run("park", turn))
-
-    agent.scripts["talk"] = talk
-    return agent
 
 
 async def test_a_plain_break_out_of_a_stream_cancels_its_task() -> None:
@@ -271,10 +232,6 @@ async def test_listening_prints_by_default(capsys: pytest.CaptureFixture[str]) -
         await client.close()
         await listener
     assert '"agent_output"' in capsys.readouterr().out
-
-
-async def asking(_: str, turn: Turn) -> str:
-    return f"you said {await turn.ask(InputRequired(prompt='Well?'))}"
 
 
 async def say_please(question: InputRequiredFrame) -> str:
@@ -730,7 +687,7 @@ async def test_a_server_that_is_busy_is_tried_again() -> None:
         asked = spawn(client.ask("x"))
         await wire.accept("t1", seq=1)
         wire.drop()
-        for code in ("too_many_sessions", "rate_limited", "shutting_down"):
+        for code in ("too_many_sessions", "rate_limited", "shutting_down", "authentication_unavailable"):
             wire = await line.wires.get()
             await wire.expect("login")
             await wire.send("error", code=code, message="Not now.")
@@ -802,304 +759,6 @@ async def test_closing_during_a_break_ends_the_wait() -> None:
         await client.close()
         with pytest.raises(ConnectionLost):
             await asked
-
-
-# ---- A connection that can be trusted --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that waits for nothing longer than a moment."""
-    for name in ("link.ANSWER_WITHIN", "link.PROBE_WITHIN", "reader.ANSWER_WITHIN"):
-        monkeypatch.setattr(f"agentsocket.client.{name}", 0.1)
-
-
-def black_hole(wire: Wire) -> None:
-    """Have the line die without a word: nothing is read, nothing is said, and nothing is closed."""
-    wire.socket.transport.pause_reading()
-
-
-async def test_a_login_names_the_features_of_the_client() -> None:
-    async with listening() as line:
-        client = line.client()
-        await client.connect()
-        login = spawn(client.login())
-        wire = await line.wires.get()
-        assert await wire.expect("login") == {"features": ["heartbeat"]}
-        await wire.send("login_response", session_id="s", status="success")
-        await login
-        await client.close()
-
-
-async def test_silence_beyond_two_and_a_half_heartbeats_is_a_lost_connection() -> None:
-    async with listening() as line:
-        client = line.client()
-        wire = await line.log_in(client, features=["heartbeat"], heartbeat=0.1)
-        asked = spawn(client.ask("x"))
-        await wire.accept("t1")
-        with pytest.raises(ConnectionLost, match="nothing was heard of the server"):
-            await asked
-        await client.close()
-
-
-async def test_a_resumable_session_survives_a_link_that_dies_without_a_word() -> None:
-    async with listening() as line:
-        client, wire = await line.resumable(features=["heartbeat"], heartbeat=0.1)
-        asked = spawn(client.ask("x"))
-        await wire.accept("t1", seq=1)
-        black_hole(wire)
-        again, _ = await line.resumed(last_seq=1)
-        await again.send("agent_response", task_id="t1", response="y", seq=2)
-        assert await asked == "y"
-        await client.close()
-
-
-async def test_a_server_that_beats_is_waited_for_and_its_heartbeats_are_nobodys_frames() -> None:
-    async with asyncio.timeout(PATIENCE), serving(lambda: agent, ping_interval=0.1) as server:
-        agent, shown = Scripted(), list[str]()
-        async with WebSocketClient(f"ws://127.0.0.1:{server.port}") as client:
-            assert client._reader.session is not None
-            assert client._reader.session.heartbeat == 0.1
-            listener, asked = spawn(client.listen_for_events(shown.append)), spawn(client.ask("park"))
-            await agent.parked.wait()
-            await asyncio.sleep(0.6)  # the silence itself: more than twice what would be the end
-            agent.gate.set()
-            assert await asked == "released"
-            await client.close()
-            await listener
-    assert not any('"heartbeat"' in line for line in shown)
-
-
-async def test_a_client_that_holds_back_what_comes_does_not_take_that_for_silence() -> None:
-    async with listening() as line:
-        client = line.client()
-        client.max_behind, client.patience = 1, 0.6
-        wire = await line.log_in(client, features=["heartbeat"], heartbeat=0.1)
-        slow = client.stream("slow")
-        first = spawn(anext(slow))
-        await wire.accept("t1")
-        for number in range(100):
-            await wire.send("agent_output", task_id="t1", output=f"{number} " * 1000)
-        await first
-        assert await wire.expect("cancel_request") == {"task_id": "t1"}  # after its patience, not after a silence
-        await client.close()
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("call", ["login", "logout", "cancel_request", "send_agent_request"])
-async def test_every_frame_that_has_an_answer_has_a_deadline(call: str) -> None:
-    async with listening() as line:
-        client = line.client()
-        if call == "login":
-            await client.connect()
-            wire = await line.wires.get()
-        else:
-            wire = await line.log_in(client)
-        black_hole(wire)
-        with pytest.raises(ConnectionLost, match="nothing was heard of the server"):
-            await getattr(client, call)(*("x" for _ in range("request" in call)))
-        await client.close()
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_server_that_lives_and_does_not_answer_is_probed_and_then_waited_for_no_longer() -> None:
-    async with listening() as line:
-        client = line.client()
-        wire = await line.log_in(client, features=["heartbeat"], heartbeat=15)
-        asked = spawn(client.ask("x"))
-        request = await wire.expect("agent_request")
-        await wire.expect("heartbeat")
-        await wire.send("heartbeat")
-        with pytest.raises(NoAnswer):
-            await asked
-        # The connection goes on; and a task that is confirmed after all is stopped, for nobody knows it.
-        await wire.send("agent_request_received", task_id="t1", request_id=request["request_id"])
-        assert await wire.expect("cancel_request") == {"task_id": "t1"}
-        await wire.send("task_cancelled", task_id="t1")
-        await client.close()
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_an_older_server_is_probed_with_what_it_knows() -> None:
-    async with listening() as line:
-        client = line.client()
-        wire = await line.log_in(client)
-        asked = spawn(client.send_agent_request("x"))
-        await wire.expect("agent_request")
-        with pytest.raises(NoAnswer):
-            await asked  # it answers pings, as any server does
-        leaving = spawn(client.logout())
-        await wire.expect("logout")
-        await wire.send("error", code="unknown_event", message="There is no event 'heartbeat'.")
-        await wire.send("logout_response", status="success")
-        await leaving
-        await client.close()
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_resume_that_is_not_answered_is_tried_again() -> None:
-    async with listening() as line:
-        client, wire = await line.resumable()
-        asked = spawn(client.ask("x"))
-        await wire.accept("t1", seq=1)
-        wire.drop()
-        await (await line.wires.get()).expect("login")
-        wire, _ = await line.resumed(last_seq=1)
-        await wire.send("agent_response", task_id="t1", response="y", seq=2)
-        assert await asked == "y"
-        await client.close()
-
-
-async def test_the_work_of_a_task_has_no_deadline(impatient: None) -> None:  # noqa: ARG001
-    async with listening() as line:
-        client = line.client()
-        wire = await line.log_in(client)
-        asked = spawn(client.ask("x"))
-        await wire.accept("t1")
-        await asyncio.sleep(0.5)  # the work itself
-        await wire.send("agent_response", task_id="t1", response="y")
-        assert await asked == "y"
-        await client.close()
-
-
-async def test_closing_a_link_that_is_dead_takes_no_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentsocket.client.link.CLOSE_WITHIN", 0.1)
-    async with listening() as line:
-        client = line.client()
-        wire = await line.log_in(client)
-        black_hole(wire)
-        sending = spawn(client.answer("t1", "i1", "x" * 20_000_000))
-        await asyncio.sleep(0)
-        async with asyncio.timeout(1):
-            await client.close()
-        await sending
-
-
-@pytest.mark.parametrize("text", ["x" * 1000, "\u00e9" * 500], ids=["letters", "bytes"])
-async def test_a_message_that_is_too_long_is_refused_here_and_everything_else_goes_on(text: str) -> None:
-    agent = talkative()
-    agent.scripts["asking"] = asking
-    async with talking(agent, {"max_message_size": 1000}) as client:
-        stream = client.stream("asking")
-        first = await anext(stream)
-        assert isinstance(first, InputRequiredFrame)
-        for call in (
-            client.ask(text),
-            client.send_agent_request(text),
-            client.answer(first.task_id, first.input_id, text),
-        ):
-            with pytest.raises(MessageTooLong, match=r"1,\d{3} bytes.* 1,000"):
-                await call
-        await client.answer(first.task_id, first.input_id, "ok")
-        assert texts([event async for event in stream]) == ["you said ok"]
-
-
-async def test_a_message_of_exactly_the_servers_size_is_taken() -> None:
-    async with talking(Scripted(), {"max_message_size": 1000}) as client:
-        rest = len(encode(frames.AgentRequest(message="", request_id="0" * 32)))
-        assert len(await client.ask("x" * (1000 - rest))) == 1000 - rest
-        with pytest.raises(MessageTooLong):
-            await client.ask("x" * (1001 - rest))
-        assert await client.ask("still") == "still"
-
-
-async def test_an_answer_of_on_input_that_is_too_long_is_told_by_the_stream() -> None:
-    async with talking(Scripted(asking=asking), {"max_message_size": 1000}, on_input=lambda _: "x" * 1000) as client:
-        with pytest.raises(MessageTooLong):
-            await client.ask("asking")
-        assert await client.ask("next") == "next"
-
-
-# ---- Which agent -----------------------------------------------------------------------------------------------------
-
-
-async def test_of_several_agents_one_is_chosen_by_its_name() -> None:
-    async def greet(_: str, _turn: Turn) -> str:
-        return "at the desk"
-
-    agents = {"shop": Scripted, "desk": lambda: Scripted(hello=greet)}
-    settings = Settings(host="127.0.0.1", port=0, shutdown_grace=0)
-    async with asyncio.timeout(PATIENCE), AgentServer(settings, agents) as server:
-        uri = f"ws://127.0.0.1:{server.port}"
-        async with WebSocketClient(uri, agent="desk") as client:
-            assert await client.ask("hello") == "at the desk"
-        async with WebSocketClient(uri) as client:
-            assert await client.ask("hello") == "hello"
-        with pytest.raises(ServerError, match="shop, desk") as refused:
-            await WebSocketClient(uri, agent="typo").__aenter__()
-        assert refused.value.code == "agent_unavailable"
-
-
-async def test_the_client_tells_which_agent_it_has_and_which_there_are() -> None:
-    async with listening() as line:
-        client = line.client(agent="desk")
-        assert client.agent is None
-        await line.log_in(client, agent={"name": "desk", "title": "Desk"}, agents=[{"name": "desk"}, {"name": "shop"}])
-        assert client.agent is not None
-        assert (client.agent.name, client.agent.title) == ("desk", "Desk")
-        assert [card.name for card in client.agents] == ["desk", "shop"]
-        await client.close()
-        assert client.agents == []
-
-
-# ---- The way there ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def proxied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that names a proxy, where nobody listens."""
-    for name in ("http_proxy", "https_proxy", "ws_proxy", "wss_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://ada:s3cret@127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-
-
-@pytest.mark.usefixtures("proxied")
-async def test_no_proxy_stands_between_a_client_and_its_own_machine() -> None:
-    async with (
-        asyncio.timeout(PATIENCE),
-        serving() as server,
-        WebSocketClient(f"ws://localhost:{server.port}") as client,
-    ):
-        assert await client.ask("hello") == "hello"
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "ws://localhost",
-        "ws://LOCALHOST.:1",
-        "ws://agent.localhost:1",
-        "wss://127.0.0.1:1/x",
-        "ws://127.8.9.1",
-        "ws://[::1]:8765",
-        "ws://[::ffff:127.0.0.1]",
-        "ws://0.0.0.0:8765",
-        "ws://user:word@localhost/",
-    ],
-)
-def test_an_address_of_this_machine_is_known_as_such(uri: str) -> None:
-    assert is_here(uri)
-
-
-@pytest.mark.parametrize("uri", ["ws://example.org", "ws://localhost.example.org", "ws://10.0.0.1", "ws://[fe80::1]"])
-def test_an_address_elsewhere_is_known_as_such(uri: str) -> None:
-    assert not is_here(uri)
-
-
-@pytest.mark.usefixtures("proxied")
-async def test_elsewhere_the_error_names_the_proxy_and_no_secret() -> None:
-    with pytest.raises(ConnectionLost) as lost:
-        await WebSocketClient("ws://eve:w0rd@example.invalid:8765/path?token=t0ken").connect()
-    assert "ws://example.invalid:8765/path through the proxy http://127.0.0.1:9" in str(lost.value)
-    assert not any(secret in str(lost.value) for secret in ("s3cret", "ada", "eve", "w0rd", "t0ken"))
-
-
-@pytest.mark.usefixtures("proxied")
-async def test_no_proxy_of_the_environment_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "example.invalid")
-    assert proxy_for("ws://example.invalid:8765") is None
-    assert proxy_for("wss://example.org") == "http://ada:s3cret@127.0.0.1:9"
 
 
 def test_the_delays_start_below_a_second_end_below_half_a_minute_and_differ() -> None:

@@ -161,6 +161,22 @@ async def test_a_person_sees_an_answer_that_was_not_streamed_below_what_was() ->
         assert await process.wait() == 0
 
 
+async def test_a_person_sees_no_empty_lines_between_the_tools_and_the_text() -> None:
+    async def look(_: str, turn: Turn) -> str:
+        await turn.emit(ToolCall(tool_name="look", tool_kwargs={}))
+        for piece in ("\n", "\nIt is", "\n\nnoon."):
+            await turn.emit(AgentOutput(output=piece))
+        return "It is\n\nnoon."
+
+    async with (
+        agent_at(Scripted(look=look)) as uri,
+        screen() as (terminal, seen),
+        command("look", "--uri", uri, stdout=terminal) as process,
+    ):
+        assert [await seen.readline() for _ in range(3)] == [b"It is\r\n", b"\r\n", b"noon.\r\n"]
+        assert await process.wait() == 0
+
+
 async def test_a_pipe_gets_exactly_the_answer_and_gets_it_once() -> None:
     async def talk(_: str, turn: Turn) -> str:
         await turn.emit(AgentOutput(output="It is "))
@@ -249,6 +265,8 @@ async def test_the_server_that_a_file_env_describes_is_found_with_its_token(tmp_
         file.write_text(f"WS_HOST=198.51.100.1\nWS_PORT=1\nWS_URI={uri}\nWS_AUTH_TOKEN=secret\n")
         assert await outcome("hi", folder=tmp_path) == (0, "hi\n", "")
         assert (await outcome("hi", folder=tmp_path, WS_AUTH_TOKEN="other"))[0] == 1
+        file.rename(tmp_path / "mine").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "mine").read_bytes())
+        assert await outcome("hi", folder=tmp_path, WS_ENV_FILE="mine") == (0, "hi\n", "")
 
 
 @pytest.mark.parametrize("file", [b"\xff\xfeW\x00S\x00", b"\x80\x81=\xff"], ids=["UTF-16", "no text"])
@@ -268,6 +286,7 @@ async def test_a_file_env_that_cannot_be_read_is_told_in_a_line_and_passed_over(
         ({"WS_PORT": "9001"}, {"WS_PORT": "9000"}, "ws://localhost:9001"),
         ({"WS_PORT": ""}, {"WS_PORT": "9000"}, "ws://localhost:9000"),
         ({"WS_PORT": "tcp://10.0.0.1:8765"}, {}, "ws://localhost:8765"),
+        ({"WS_PORT": "tcp://10.0.0.1:8765"}, {"WS_PORT": "9000"}, "ws://localhost:9000"),
         ({"WS_PORT": "0"}, {}, "ws://localhost:8765"),
         ({}, {"WS_HOST": "0.0.0.0"}, "ws://localhost:8765"),
         ({}, {"WS_HOST": "::"}, "ws://localhost:8765"),

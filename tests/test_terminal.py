@@ -240,10 +240,17 @@ async def test_ctrl_c_on_a_line_drops_the_line_and_stops_nothing(environment: di
         person.enter("say whole")
         await person.sees("[2] whole")
         assert not agent.cancelled.is_set()
-        person.type(CTRL_C)
+        person.type(f"{CTRL_C}say no more")  # the first of it is for the task, and the rest for the line
         await agent.cancelled.wait()
+        await person.sees("> say no more")
+        person.type(CTRL_C)
+        await person.no_longer_sees("> say no more")
         assert agent.runs == ["park", "say whole"]
+        person.type(f"in one{CTRL_C}say more\r")  # as it comes over a slow link
+        await person.sees("\nmore")
+        assert agent.runs == ["park", "say whole", "say more"]
         assert await person.leaves() == 0
+        assert termios.tcgetattr(person._keyboard)[6][termios.VINTR] == b"\x03"
 
 
 async def test_ctrl_c_drops_arguments_that_were_being_edited(environment: dict[str, str]) -> None:

@@ -19,7 +19,12 @@ from agentsocket.protocol.frames import AgentResponseFrame, AnyServerFrame, Inpu
 FEATURES: Final = ["heartbeat"]
 """What this client understands beyond the base."""
 
-TRY_AGAIN: Final = {ErrorCode.SHUTTING_DOWN, ErrorCode.RATE_LIMITED, ErrorCode.TOO_MANY_SESSIONS}
+TRY_AGAIN: Final = {
+    ErrorCode.SHUTTING_DOWN,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.TOO_MANY_SESSIONS,
+    ErrorCode.AUTHENTICATION_UNAVAILABLE,
+}
 """Why a resume may be refused now and granted later."""
 
 

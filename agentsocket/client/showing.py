@@ -22,7 +22,7 @@ class Showing:
         self._streams = sys.stdout.isatty()
         self._cleaner = Cleaner()
         self._heard: list[str] = []
-        self._within_line = False
+        self._begun = self._within_line = False
 
     def show(self, event: TaskEvent) -> None:
         """Show an event."""
@@ -49,9 +49,11 @@ class Showing:
 
     def _hear(self, output: str) -> None:
         self._heard.append(output)
-        if text := self._cleaner.add(output).replace("\r\n", "\n").replace("\r", "\n"):
+        text = self._cleaner.add(output).replace("\r\n", "\n").replace("\r", "\n")
+        # What sets it apart from the line above is not the agent's business.
+        if text := text if self._begun else text.lstrip("\n"):
             say(text, end="")
-            self._within_line = not text.endswith("\n")
+            self._begun, self._within_line = True, not text.endswith("\n")
 
     def _conclude(self, response: str) -> None:
         self.end_line()
@@ -62,3 +64,4 @@ class Showing:
     def _note(self, line: str) -> None:
         self.end_line()
         note(line)
+        self._begun = False

@@ -26,19 +26,21 @@ class Whereabouts(NamedTuple):
 
 def whereabouts() -> Whereabouts:
     """Find the server: ``WS_URI``, or else what the server itself is told, as ``WS_HOST`` and ``WS_PORT``."""
-    return described(os.environ, _env_file(Path(".env")))
+    chosen = os.environ.get("WS_ENV_FILE", "").strip()
+    return described(os.environ, {} if chosen.lower() == "none" else _env_file(Path(chosen or ".env")))
 
 
 def described(environment: Mapping[str, str], file: Mapping[str, str | None]) -> Whereabouts:
     """Read an environment and a file, which the environment goes before; what is empty is not there."""
 
     def given(name: str) -> str:
-        return environment.get(name, "").strip() or (file.get(name) or "").strip()
+        values = (environment.get(name, "").strip(), (file.get(name) or "").strip())
+        # Kubernetes says such things of a Service named "ws".
+        return next((value for value in values if value and not value.startswith("tcp://")), "")
 
     host, port = given("WS_HOST").strip("[]"), given("WS_PORT")
     host = "localhost" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
-    # Kubernetes has its own idea of WS_PORT for a service named "ws"; and 0 is any port, nobody knows which.
-    port = port if port.isdecimal() and int(port) else str(PORT)
+    port = port if port.strip("0") else str(PORT)  # 0 is any port, nobody knows which
     path = given("WS_BASE_PATH").strip("/")
     uri = given("WS_URI") or f"{'wss' if given('WS_TLS_CERT') else 'ws'}://{host}:{port}{path and f'/{path}'}"
     token, token_of_file = environment.get("WS_AUTH_TOKEN", "").strip(), (file.get("WS_AUTH_TOKEN") or "").strip()
@@ -51,7 +53,7 @@ def _env_file(path: Path) -> Mapping[str, str | None]:
     try:
         from dotenv import dotenv_values  # noqa: PLC0415  # the server needs it; a copied client goes without
 
-        return dotenv_values(path)
+        return dotenv_values(path, encoding="utf-8-sig")  # some editors put a mark before it
     except ImportError:
         return {}
     except (OSError, ValueError):

@@ -23,7 +23,7 @@ from agentsocket.terminal.text import RED, duration
 
 HELP: Final = """\
 A line is a request, and several may run at once. While a task asks something, a line is the answer.
-  /cancel [n]   stop task n, or the newest, as Ctrl-C does
+  /cancel [n]   stop task n, or the newest, as Ctrl-C does on an empty line
   /tasks        what is running
   /ask ...      a request, also while a task asks something, or one that begins with a slash
   /raw          show the frames that come, or show them no longer
@@ -244,14 +244,6 @@ class Conversation:
     # ---- Stopping ----------------------------------------------------------------------------------------------------
 
     def _interrupt(self) -> None:
-        """Drop the line that is being typed, as a shell does; where there is none, stop a task."""
-        if self._keyboard.typed():
-            self._keyboard.clear()
-            self._screen.change()
-        else:
-            self._stop_newest()
-
-    def _stop_newest(self) -> None:
         """Stop the newest task that is not being stopped yet; where there is none, say how to leave."""
         if going := [running for running in self._running if not running.stopping]:
             self._stop(going[-1])
@@ -260,7 +252,7 @@ class Conversation:
 
     def _cancel(self, number: str) -> None:
         if not number:
-            self._stop_newest()
+            self._interrupt()
             return
         for running in self._running:
             if str(running.view.number) == number:

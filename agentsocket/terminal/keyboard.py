@@ -9,15 +9,20 @@ import signal
 import sys
 import termios
 import threading
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from agentsocket.terminal.history import History
 from agentsocket.terminal.line_editor import LineEditor
 from agentsocket.terminal.text import cells
 
+CTRL_C: Final = "\x03"
+
 
 class Keyboard(Protocol):
-    """A person's keyboard, and the part of the screen below what has been said."""
+    """A person's keyboard, and the part of the screen below what has been said.
+
+    Ctrl-C drops what has been typed of a line, as in a shell; where that is nothing, it is a ``SIGINT``.
+    """
 
     async def __aenter__(self) -> Self: ...
 
@@ -28,9 +33,6 @@ class Keyboard(Protocol):
 
     def typed(self) -> str:
         """Return what has been typed of the next line."""
-
-    def clear(self) -> None:
-        """Forget what has been typed of the next line."""
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Let ``said`` stay on the screen, whole lines; below it draw the rows and the line with its prompt."""
@@ -61,9 +63,6 @@ class PlainKeyboard:
     def typed(self) -> str:
         """Return nothing: only the terminal knows."""
         return ""
-
-    def clear(self) -> None:
-        """Do nothing: the terminal itself forgets what was typed before Ctrl-C."""
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Do nothing: nothing can be drawn here."""
@@ -98,20 +97,37 @@ class TerminalKeyboard:
         termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
 
     def _take_terminal(self) -> None:
-        """Get each key at once, and a paste as a paste; also when the program goes on after Ctrl-Z."""
+        """Get each key at once, and a paste as a paste; also when the program goes on after Ctrl-Z.
+
+        Ctrl-C is a key like any other: as a signal it would overtake, or be overtaken by, what is typed around it.
+        """
         modes = termios.tcgetattr(0)
         modes[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+        modes[6][termios.VINTR] = bytes([os.fpathconf(0, "PC_VDISABLE") & 0xFF])
         termios.tcsetattr(0, termios.TCSADRAIN, modes)
         _write("\x1b[?2004h")
 
     def _take_keys(self) -> None:
         keys = os.read(0, 65536)
-        for line in self._editor.feed(self._decode(keys)):
-            self._lines.put_nowait(line)
+        first, *others = self._decode(keys).split(CTRL_C)
+        self._feed(first)
+        for typed in others:
+            self._interrupt()
+            self._feed(typed)
         if not keys:  # the terminal is gone
             asyncio.get_running_loop().remove_reader(0)
             self._lines.put_nowait(None)
         self._draw_line()
+
+    def _feed(self, typed: str) -> None:
+        for line in self._editor.feed(typed):
+            self._lines.put_nowait(line)
+
+    def _interrupt(self) -> None:
+        if self._editor.text:
+            self._editor.clear()
+        else:
+            signal.raise_signal(signal.SIGINT)
 
     async def read(self, prefill: str = "") -> str | None:
         """Read a line."""
@@ -123,11 +139,6 @@ class TerminalKeyboard:
     def typed(self) -> str:
         """Return what has been typed of the next line."""
         return self._editor.text
-
-    def clear(self) -> None:
-        """Forget what has been typed of the next line."""
-        self._editor.clear()
-        self._draw_line()
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Draw, where anything has changed."""

@@ -54,7 +54,7 @@ class PromptToolkitKeyboard:
     def _interrupt(self, _: KeyPressEvent) -> None:
         # What was typed goes at once: a signal comes too late for the keys that were read together with this one.
         if self._buffer.text:
-            self.clear()
+            self._buffer.reset()
         else:
             signal.raise_signal(signal.SIGINT)
 
@@ -71,10 +71,6 @@ class PromptToolkitKeyboard:
     def typed(self) -> str:
         """Return what has been typed of the next line."""
         return str(self._buffer.text)
-
-    def clear(self) -> None:
-        """Forget what has been typed of the next line."""
-        self._buffer.reset()
 
     async def draw(self, said: str, rows: list[str], prompt: str) -> None:
         """Draw, where anything has changed."""
