@@ -77,7 +77,7 @@ def _own_words(source: object, attribute: str, limit: int) -> str | None:
 def _get(source: object, attribute: str) -> object:
     try:
         return getattr(source, attribute, None)
-    except (Exception, SystemExit, KeyboardInterrupt):  # noqa: BLE001  # a property of somebody else's, which may raise anything
+    except (Exception, SystemExit, KeyboardInterrupt):  # noqa: BLE001  # it may be a property, and raise anything
         return None
 
 

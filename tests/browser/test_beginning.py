@@ -169,11 +169,8 @@ BLOCKED = {
 
 
 @pytest.mark.parametrize("how", BLOCKED)
-@pytest.mark.parametrize("names", [["localStorage"], ["sessionStorage"], ["localStorage", "sessionStorage"]])
-async def test_where_the_browser_keeps_nothing_the_page_works_from_memory(
-    tab: "Tab", how: str, names: list[str]
-) -> None:
-    for name in names:
+async def test_where_the_browser_keeps_nothing_the_page_works_from_memory(tab: "Tab", how: str) -> None:
+    for name in ("localStorage", "sessionStorage"):
         await tab.page.add_init_script(f"Object.defineProperty(window, '{name}', {{ {BLOCKED[how]} }})")
     async with stage() as (_, server):
         await tab.open(server.port)

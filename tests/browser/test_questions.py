@@ -61,9 +61,8 @@ async def test_enter_approves_in_no_field_whatever(tab: "Tab") -> None:
 
 
 @pytest.mark.parametrize("tab", [DESK, PHONE, {"viewport": {"width": 1000, "height": 420}}], indirect=True)
-@pytest.mark.parametrize("copies", [1, 3])
-async def test_a_long_approval_is_seen_from_its_prompt_on(tab: "Tab", copies: int) -> None:
-    kwargs = {f"{name}{i or ''}": value for i in range(copies) for name, value in MAIL.items()}
+async def test_a_long_approval_is_seen_from_its_prompt_on(tab: "Tab") -> None:
+    kwargs = {f"{name}{i or ''}": value for i in range(2) for name, value in MAIL.items()}
 
     async def mail(_: str, turn: Turn) -> str:
         await turn.ask(InputRequired(prompt="Send it?", kind="approval", tool_name="send_mail", tool_kwargs=kwargs))
