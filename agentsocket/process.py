@@ -11,7 +11,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 from agentsocket.agent.loader import AgentNotLoadable, load_agents
@@ -20,6 +19,7 @@ from agentsocket.banner import banner
 from agentsocket.containment import exits, forks
 from agentsocket.containment.leaving import CHANCE, Departure
 from agentsocket.containment.stopping import stop
+from agentsocket.containment.threads import Threads
 from agentsocket.env_file import read_env_file
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings, SettingsError, load_settings, oddities, program
@@ -70,8 +70,8 @@ def _serve(departure: Departure) -> int:
         logs.flush()
         print(f"{program()}: {exc}", file=sys.stderr)
         return 2
-    # Not for the server: for what agents and libraries do in it, to_thread() and looking up names.
-    loop.set_default_executor(ThreadPoolExecutor(settings.max_threads, "to-thread"))
+    # Nothing of the server runs there: it is for what agents and libraries do, to_thread() and looking up names.
+    loop.set_default_executor(Threads(settings.max_threads, "to-thread"))
     loop.set_exception_handler(logs.LoopErrors())
     told = asyncio.Event()
     _on_signal(settings, departure, loop, told.set)
