@@ -101,7 +101,7 @@ async def _shut_down(settings: Settings, server: AgentServer, departure: Departu
     """Shut down; a second signal skips what that waits for."""
     tasks = len(server.manager.running)
     waits = f": waiting for {tasks} running tasks, {settings.shutdown_grace:g} s at most; a second Ctrl-C ends it now"
-    logger.info("shutting down%s", waits if tasks else "")
+    logger.info("shutting down%s", waits if tasks and settings.shutdown_grace else "")
     shutdown = asyncio.create_task(server.shut_down())
     _on_signal(settings, departure, asyncio.get_running_loop(), shutdown.cancel)
     await asyncio.wait([shutdown])

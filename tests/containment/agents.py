@@ -150,7 +150,7 @@ class Agent:
         """Count the TCP sockets that a forked child has."""
         end, other = os.pipe()
         if pid := os.fork():
-            os.waitpid(pid, 0)
+            os.waitpid(pid, 0)  # noqa: ASYNC222  # it is done at once
             return os.read(end, 10).decode()
         found = 0
         for name in os.listdir("/dev/fd"):  # noqa: PTH208
@@ -170,7 +170,7 @@ class Agent:
             KEPT.append(pool)
             pool.submit(sleep)
         multiprocessing.Process(target=sleep).start()
-        KEPT.append(subprocess.Popen(["sleep", "3600"]))  # noqa: S607  # whichever
+        KEPT.append(subprocess.Popen(["sleep", "3600"]))  # noqa: ASYNC220  # as people's tools do
         KEPT.append(asyncio.create_task(asyncio.to_thread(sleep)))
         KEPT.append(self.clings())
         await anext(KEPT[-1])

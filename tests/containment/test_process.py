@@ -39,6 +39,12 @@ async def client(server: ServerProcess) -> AsyncIterator[Peer]:
         yield peer
 
 
+async def logged(server: ServerProcess, text: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while text not in server.log:  # noqa: ASYNC110  # another process has no event
+            await asyncio.sleep(0.01)
+
+
 def runs(pid: int) -> bool:
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
@@ -107,10 +113,11 @@ async def test_where_nothing_hangs_nothing_is_waited_for() -> None:
 
 @pytest.mark.parametrize("message", ["hangs_at_exit", "blocks"])
 async def test_neither_an_exit_function_nor_a_blocked_loop_keeps_the_process(message: str) -> None:
-    async with talking() as (server, peer):
-        await peer.send("agent_request", message=message)
-        await peer.expect("agent_request_received")
-        if message == "hangs_at_exit":
+    async with talking("--block-warning", "0.1") as (server, peer):
+        await peer.request(message)
+        if message == "blocks":
+            await logged(server, "stands still")
+        else:
             await peer.expect("agent_response")
         code, seconds = await server.stop()
         assert (code, seconds < 2) == (0, True)
@@ -118,8 +125,9 @@ async def test_neither_an_exit_function_nor_a_blocked_loop_keeps_the_process(mes
 
 
 async def test_a_second_signal_ends_a_blocked_server_within_a_second() -> None:
-    async with talking("--shutdown-grace", "60") as (server, peer):
+    async with talking("--shutdown-grace", "60", "--block-warning", "0.1") as (server, peer):
         await peer.request("blocks")
+        await logged(server, "stands still")
         server.process.send_signal(signal.SIGINT)  # not the same twice: two that wait are one
         code, seconds = await server.stop()
         assert (code, seconds < 1) == (0, True)
@@ -129,9 +137,7 @@ async def test_the_shutdown_says_what_it_waits_for_and_how_to_end_it_now() -> No
     async with talking("--shutdown-grace", "60") as (server, peer):
         await peer.request("task")
         server.process.terminate()
-        async with asyncio.timeout(PATIENCE):
-            while "shutting down" not in server.log:
-                await asyncio.sleep(0)
+        await logged(server, "shutting down")
         assert "waiting for 1 running tasks, 60 s at most; a second Ctrl-C ends it now" in server.log
         assert (await server.stop())[0] == 0
 
