@@ -149,7 +149,7 @@ async def test_a_question_of_a_task_that_is_over_is_not_waited_for(abandoned: bo
     gate = asyncio.Event()
 
     async def script(_: str, turn: Turn) -> str:
-        left.append(asyncio.create_task(turn.ask(InputRequired(prompt="?", kind="text"))))  # type: ignore[arg-type]
+        left.append(asyncio.create_task(turn.ask(InputRequired(prompt="?", kind="text"))))
         await asyncio.sleep(0)
         while abandoned and not gate.is_set():
             with contextlib.suppress(asyncio.CancelledError):
