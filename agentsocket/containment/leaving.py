@@ -23,6 +23,9 @@ LAST_CHANCE = 0.5
 KILLED_AFTER = 0.2
 """Seconds that a child process has to end once all else has."""
 
+SAID_IN = 0.05
+"""Seconds in which the last line of the log is written."""
+
 TICK = 0.02
 """Seconds between two looks at what has ended."""
 
@@ -72,7 +75,7 @@ class Departure:
                 _thread.start_new_thread(self._finish, ())  # where the main thread still waits for others
             time.sleep(min(left, TICK))
         _thread.start_new_thread(_say_what_is_left, (self._code is None,))  # in a thread: the log may be what hangs
-        time.sleep(TICK)
+        time.sleep(SAID_IN)
         _signal(signal.SIGKILL)
         os._exit(self._code or 0)
 

@@ -58,7 +58,7 @@ async def test_an_exit_anywhere_on_the_loop_fails_its_own_task_and_nobody_elses(
             await peer.request(script.__name__)
             event, data = (await peer.until(*TERMINAL))[-1]
             assert (event, data.get("code")) == ("error", "agent_failed"), script
-            assert data["error_id"] in server.log
+            await logged(server, data["error_id"])
             assert await neighbour.ask("echo") == "echo"
         assert (await server.stop())[0] == 0
 
@@ -149,5 +149,6 @@ async def test_hung_calls_hold_up_no_login_and_are_told_once() -> None:
             await peer.request("hang")
         async with client(server) as other:
             await other.request("waits")
+        await logged(server, "are busy")
         assert server.log.count("all 2 threads of 'agent-thread' are busy") == 1
         assert (await server.stop())[0] == 0
