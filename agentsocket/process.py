@@ -11,7 +11,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 from agentsocket.agent.loader import AgentNotLoadable, load
@@ -20,6 +19,7 @@ from agentsocket.banner import banner
 from agentsocket.containment import exits, forks
 from agentsocket.containment.leaving import CHANCE, Departure
 from agentsocket.containment.stopping import stop
+from agentsocket.containment.threads import Threads
 from agentsocket.env_file import read_env_file
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings, SettingsError, load_settings, oddities, program
@@ -71,8 +71,8 @@ def _serve(departure: Departure) -> int:
         logs.flush()
         print(f"{program()}: {exc}", file=sys.stderr)
         return 2
-    # Not for the server: for what agents and libraries do in it, to_thread() and looking up names.
-    loop.set_default_executor(ThreadPoolExecutor(settings.max_threads, "to-thread"))
+    # Nothing of the server runs there: it is for what agents and libraries do, to_thread() and looking up names.
+    loop.set_default_executor(Threads(settings.max_threads, "to-thread"))
     loop.set_exception_handler(logs.LoopErrors())
     told = asyncio.Event()
     _on_signal(settings, departure, loop, told.set)
@@ -102,7 +102,7 @@ async def _shut_down(settings: Settings, server: AgentServer, departure: Departu
     """Shut down; a second signal skips what that waits for."""
     tasks = len(server.manager.running)
     waits = f": waiting for {tasks} running tasks, {settings.shutdown_grace:g} s at most; a second Ctrl-C ends it now"
-    logger.info("shutting down%s", waits if tasks else "")
+    logger.info("shutting down%s", waits if tasks and settings.shutdown_grace else "")
     shutdown = asyncio.create_task(server.shut_down())
     _on_signal(settings, departure, asyncio.get_running_loop(), shutdown.cancel)
     await asyncio.wait([shutdown])

@@ -68,7 +68,7 @@ def run(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
         except (SystemExit, KeyboardInterrupt) as exc:
             if os.getpid() != CONTAINED.home:
                 end_child(exc)
-            _tell(loop, exc, *_handle_of(exc))
+            loop.call_soon(_tell, loop, exc, *_handle_of(exc))
         if os.getpid() != CONTAINED.home:
             end_child(None)
     return task.result()

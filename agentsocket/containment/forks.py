@@ -29,11 +29,12 @@ def keep_apart(loop: asyncio.AbstractEventLoop, ports: Collection[int], signals:
     def after_in_child() -> None:
         signal.set_wakeup_fd(-1)
         for number in signals:
-            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, default)
+            signal.signal(number, signal.SIG_DFL)
         _let_go(ports)
         loop.stop()  # where the agent's code comes back in the child, this is no second server
-        signal.pthread_sigmask(signal.SIG_SETMASK, waiting.mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting.mask)  # what came meanwhile ends it here
+        if signal.SIGINT in signals:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)
 

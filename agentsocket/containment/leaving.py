@@ -23,6 +23,9 @@ LAST_CHANCE = 0.5
 KILLED_AFTER = 0.2
 """Seconds that a child process has to end once all else has."""
 
+SAID_IN = 0.05
+"""Seconds in which the last line of the log is written."""
+
 TICK = 0.02
 """Seconds between two looks at what has ended."""
 
@@ -31,8 +34,9 @@ class Departure:
     """Ends the process in time, whatever agents have started: threads, processes, exit functions, a blocked loop."""
 
     def __init__(self) -> None:
-        self._code = 0
+        self._code: int | None = None
         self._deadline = float("inf")
+        self._finishing = threading.Lock()
 
     @property
     def begun(self) -> bool:
@@ -43,38 +47,42 @@ class Departure:
         """End within so many seconds from now, or earlier if this was said before. A signal's handler may call it."""
         begun, self._deadline = self.begun, min(self._deadline, time.monotonic() + seconds)
         if not begun:
-            _thread.start_new_thread(self._cut_off, ())  # threading's own takes locks that the interrupted may hold
+            _thread.start_new_thread(self._watch, ())  # threading's own takes locks that the interrupted may hold
 
     def leave(self, code: int) -> NoReturn:
         """End now, as Python does it: wait for threads, call the exit functions; but for nothing beyond the time."""
         self._code = code
         self.begin(CHANCE)
-        waiting = threading.Thread(target=threading._shutdown, daemon=True)  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing ends its children
-        waiting.start()
-        waiting.join(max(TICK, self._deadline - time.monotonic() - LAST_CHANCE))
-        atexit._run_exitfuncs()  # noqa: SLF001  # likewise
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing ends its children
+        self._finish()
+
+    def _finish(self) -> NoReturn:
+        """Call the exit functions, and end. Only once, by whoever comes first."""
+        self._finishing.acquire()
+        atexit._run_exitfuncs()  # noqa: SLF001  # as in leave()
         _end_children()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # an agent may have closed it, or put anything in its place
                 stream.flush()
-        os._exit(code)
+        os._exit(self._code or 0)
 
-    def _cut_off(self) -> None:
+    def _watch(self) -> None:
         asked = False
         while (left := self._deadline - time.monotonic()) > 0:
-            if left < LAST_CHANCE and not asked:
+            if left < LAST_CHANCE and self._code is not None and not asked:
                 asked = True
                 _signal(signal.SIGTERM)
+                _thread.start_new_thread(self._finish, ())  # where the main thread still waits for others
             time.sleep(min(left, TICK))
-        _thread.start_new_thread(_say_what_is_left, ())  # in a thread: the log may be what hangs
-        time.sleep(TICK)
+        _thread.start_new_thread(_say_what_is_left, (self._code is None,))  # in a thread: the log may be what hangs
+        time.sleep(SAID_IN)
         _signal(signal.SIGKILL)
-        os._exit(self._code)
+        os._exit(self._code or 0)
 
 
-def _say_what_is_left() -> None:
-    threads = [each.name for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
-    logger.warning("what agents started does not end: ending without it (threads: %s)", ", ".join(threads) or "none")
+def _say_what_is_left(runs: bool) -> None:  # noqa: FBT001  # _thread passes no names
+    what = "the event loop is blocked" if runs else "exit functions of agents do not end"
+    logger.warning("%s: ending without waiting for that", what)
 
 
 def _end_children() -> None:

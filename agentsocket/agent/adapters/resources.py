@@ -41,7 +41,8 @@ async def open_agent(manager: AbstractAsyncContextManager[T]) -> tuple[T, Callab
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         leave.set()  # it may be entered all the same
-        stop(holder, UNWANTED)
+        if not opened.done():
+            stop(holder, UNWANTED)
         await asyncio.wait([holder])
         raise
     if not opened.done():
