@@ -41,28 +41,41 @@ export function textNodes(text) {
   return fragment;
 }
 
+/** @param {string} text @param {number} length @returns {string} so many characters of it at most; none is cut in two */
+export function beginning(text, length) {
+  return text.slice(0, cut(text, length));
+}
+
+/** @param {string} text @param {number} at @returns {number} the same place, or the one before the character around it */
+function cut(text, at) {
+  if (at >= text.length) return text.length;
+  // An emoji may have a dozen parts; what has more is none, and is cut.
+  const from = Math.max(0, at - 40);
+  const { index } = new Intl.Segmenter().segment(text.slice(from, at + 1)).containing(at - from);
+  return index ? from + index : at;
+}
+
 /**
  * Text of any length: what is too long for a page to lay out at once waits behind a button.
  * @param {string} text
  * @returns {DocumentFragment}
  */
 export function longText(text) {
-  const fragment = textNodes(text.slice(0, SHORT));
-  if (text.length <= SHORT) return fragment;
-  const rest = text.length - SHORT;
+  if (text.length <= SHORT) return textNodes(text);
+  const shown = cut(text, SHORT);
+  const fragment = textNodes(text.slice(0, shown));
+  const next = cut(text, SHORT * 6);
   const more = h(
     "button.more",
     { type: "button" },
-    `Show ${Math.min(rest, SHORT * 5).toLocaleString("en")} of ` + `${rest.toLocaleString("en")} more characters`,
+    `Show ${(next - shown).toLocaleString("en")} of ${(text.length - shown).toLocaleString("en")} more characters`,
   );
-  more.addEventListener("click", () => more.replaceWith(textNodes(text.slice(SHORT, SHORT * 6)), ...restOf(text)));
+  more.addEventListener("click", () => {
+    const rest = text.slice(next);
+    more.replaceWith(textNodes(text.slice(shown, next)), ...(rest ? [longText(rest)] : []));
+  });
   fragment.append(more);
   return fragment;
-}
-
-/** @param {string} text @returns {Node[]} */
-function restOf(text) {
-  return text.length > SHORT * 6 ? [longText(text.slice(SHORT * 6))] : [];
 }
 
 /** @param {unknown} value @returns {string} a string as it is, anything else as JSON over several lines */
