@@ -17,7 +17,7 @@ from agentsocket.agent.loader import AgentNotLoadable, load
 from agentsocket.agent.neighbours import make_way
 from agentsocket.banner import banner
 from agentsocket.containment import exits, forks
-from agentsocket.containment.leaving import CHANCE, Departure
+from agentsocket.containment.leaving import Departure
 from agentsocket.containment.stopping import stop
 from agentsocket.containment.threads import Threads
 from agentsocket.env_file import read_env_file
@@ -36,9 +36,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 RESISTANCE = 0.1
 """Seconds that what still runs on the loop has to end when all is over."""
-
-HASTE = 0.7
-"""Seconds that the end takes at most after a second signal."""
 
 GC_THRESHOLDS = (20_000, 5, 5)
 """For ``gc.set_threshold``: a session is some hundred objects, so the default of 700 looks after every few of them."""
@@ -118,7 +115,7 @@ def _on_signal(
     """Do this on the loop. But the end is near from the signal on, though an agent blocks the loop."""
 
     def handle(*_: object) -> None:
-        departure.begin(HASTE if departure.begun else settings.shutdown_grace + CHANCE)
+        departure.signal(settings.shutdown_grace)
         loop.call_soon_threadsafe(then)
 
     for number in SIGNALS:

@@ -20,8 +20,10 @@ Ts = TypeVarTuple("Ts")
 Exit = SystemExit | KeyboardInterrupt
 """What asyncio lets through, out of the loop. A real Ctrl-C is a signal, and raises neither here."""
 
-GUEST: ContextVar[Callable[[Exit], None] | None] = ContextVar("guest", default=None)
-"""Who is told of an exit that nobody awaits: whoever runs the agent's code in this context."""
+Told = Callable[[Exit, contextvars.Context], None]
+
+TOLD: ContextVar[Told | None] = ContextVar("told", default=None)
+"""Who is told of an exit that nobody awaits, and in which context that was: whoever runs the agent's code there."""
 
 PATIENCE = 0.05
 """Seconds in which whoever awaits a task that tried to exit has heard of it."""
@@ -126,51 +128,50 @@ def uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         def _guarded(
             self, callback: Callable[[*Ts], object], context: contextvars.Context | None
         ) -> Callable[[*Ts], object]:
-            guest = GUEST.get() if context is None else context.get(GUEST)
-            if guest is None:
+            told = TOLD.get() if context is None else context.get(TOLD)
+            if told is None:
                 return callback
-            return cast("Callable[[*Ts], object]", functools.partial(_guard, self, guest, callback))
+            return cast("Callable[[*Ts], object]", functools.partial(_guard, self, callback))
 
     return ContainedLoop
 
 
-def _guard(
-    loop: asyncio.AbstractEventLoop, guest: Callable[[Exit], None], callback: Callable[[*Ts], object], *args: *Ts
-) -> None:
+def _guard(loop: asyncio.AbstractEventLoop, callback: Callable[[*Ts], object], *args: *Ts) -> None:
     try:
         callback(*args)
     except (SystemExit, KeyboardInterrupt) as exc:
         if os.getpid() != CONTAINED.home:
             raise
-        _tell(loop, exc, guest, callback)
+        _tell(loop, exc, contextvars.copy_context(), callback)
 
 
-def _handle_of(exc: Exit) -> tuple[Callable[[Exit], None] | None, Any]:
-    """Return the guest and the callback of the handle that an exit was raised in."""
+def _handle_of(exc: Exit) -> tuple[contextvars.Context, Any]:
+    """Return the context and the callback of the handle that an exit was raised in."""
     for frame, _ in traceback.walk_tb(exc.__traceback__):
         handle = frame.f_locals.get("self") if frame.f_code is asyncio.Handle._run.__code__ else None  # noqa: SLF001  # nothing else tells
         if handle is not None:
-            return handle._context.get(GUEST), handle._callback  # noqa: SLF001  # likewise
-    return None, None
+            return handle._context, handle._callback  # noqa: SLF001  # likewise
+    return contextvars.Context(), None
 
 
-def _tell(loop: asyncio.AbstractEventLoop, exc: Exit, guest: Callable[[Exit], None] | None, callback: Any) -> None:
-    """Tell the guest of an exit in a callback at once, and of one in a task if nobody awaits that task."""
+def _tell(loop: asyncio.AbstractEventLoop, exc: Exit, context: contextvars.Context, callback: Any) -> None:
+    """Tell of an exit in a callback at once, and of one in a task if nobody awaits that task."""
     task = getattr(callback, "__self__", None)  # of a step of it
     if isinstance(task, asyncio.Future):
-        loop.call_later(PATIENCE, _tell_unawaited, task, exc, guest)
+        loop.call_later(PATIENCE, _tell_unawaited, task, exc, context)
     else:
-        _tell_guest(exc, guest)
+        _tell_now(exc, context)
 
 
-def _tell_unawaited(task: asyncio.Future[Any], exc: Exit, guest: Callable[[Exit], None] | None) -> None:
+def _tell_unawaited(task: asyncio.Future[Any], exc: Exit, context: contextvars.Context) -> None:
     if getattr(task, "_log_traceback", False):  # nobody has looked at how it ended
         task.exception()
-        _tell_guest(exc, guest)
+        _tell_now(exc, context)
 
 
-def _tell_guest(exc: Exit, guest: Callable[[Exit], None] | None) -> None:
-    if guest is None:
+def _tell_now(exc: Exit, context: contextvars.Context) -> None:
+    told = context.get(TOLD)
+    if told is None:
         logger.error("an agent tried to end the process", exc_info=exc)
     else:
-        guest(exc)
+        told(exc, context)

@@ -3,6 +3,7 @@
 import _thread
 import atexit
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -17,13 +18,16 @@ logger = logging.getLogger("agentsocket.containment")
 CHANCE = 1.7
 """Seconds, beyond the grace, that all of the end takes at most."""
 
+HASTE = 0.7
+"""Seconds that the end takes at most after a second signal."""
+
 LAST_CHANCE = 0.5
 """Seconds before that in which processes are asked to end, and exit functions run though threads do not end."""
 
 KILLED_AFTER = 0.2
 """Seconds that a child process has to end once all else has."""
 
-SAID_IN = 0.05
+SAID_IN = 0.1
 """Seconds in which the last line of the log is written."""
 
 TICK = 0.02
@@ -35,18 +39,19 @@ class Departure:
 
     def __init__(self) -> None:
         self._code: int | None = None
-        self._deadline = float("inf")
+        # One handler may interrupt another: what they do is a single step of Python's each.
+        self._deadlines: list[float] = []
+        self._signals, self._begun = itertools.count(), itertools.count()
         self._finishing = threading.Lock()
 
-    @property
-    def begun(self) -> bool:
-        """Whether it has been told to end."""
-        return self._deadline < float("inf")
+    def signal(self, grace: float) -> None:
+        """A signal asks for the end: after the grace, or if it is not the first one, now. For its handler to call."""
+        self.begin(HASTE if next(self._signals) else grace + CHANCE)
 
     def begin(self, seconds: float) -> None:
-        """End within so many seconds from now, or earlier if this was said before. A signal's handler may call it."""
-        begun, self._deadline = self.begun, min(self._deadline, time.monotonic() + seconds)
-        if not begun:
+        """End within so many seconds from now, or earlier if this was said before."""
+        self._deadlines.append(time.monotonic() + seconds)
+        if not next(self._begun):
             _thread.start_new_thread(self._watch, ())  # threading's own takes locks that the interrupted may hold
 
     def leave(self, code: int) -> NoReturn:
@@ -68,7 +73,7 @@ class Departure:
 
     def _watch(self) -> None:
         asked = False
-        while (left := self._deadline - time.monotonic()) > 0:
+        while (left := min(self._deadlines) - time.monotonic()) > 0:
             if left < LAST_CHANCE and self._code is not None and not asked:
                 asked = True
                 _signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from agentsocket.agent.contract import AgentError, Context
 from agentsocket.agent.current import TURN
-from agentsocket.containment.exits import CONTAINED, GUEST
+from agentsocket.containment.exits import CONTAINED
 from agentsocket.containment.stopping import failure_of, stop
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode
@@ -55,10 +55,12 @@ class AgentTask:
         """Run. After ``timeout`` seconds it is stopped; one that resists ``cancel_timeout`` seconds is abandoned."""
         self._cancel_timeout = cancel_timeout
         self._log_ids = f"{IDS.get()} task={self.id}"  # of whoever asks: the instance's context has those of the login
-        self._task = self._instance.start(self._run(), name=f"agent task {self.id}")
+        run = self._run()
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(run, name=f"agent task {self.id}", context=self._instance.variables.copy())
         self._task.add_done_callback(self._done)
         if timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(timeout, self._stop, ErrorCode.AGENT_TIMEOUT)
+            self._timer = loop.call_later(timeout, self._stop, ErrorCode.AGENT_TIMEOUT)
 
     @property
     def done(self) -> bool:
@@ -79,7 +81,6 @@ class AgentTask:
 
     async def _run(self) -> None:
         IDS.set(self._log_ids)  # in this asyncio task's own context
-        GUEST.set(self._exited)
         TURN.set(self.turn)
         logger.debug("started")
         with CONTAINED:  # not by ``contained``: each step of the agent would pass through one coroutine more
@@ -98,8 +99,8 @@ class AgentTask:
         self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
         stop(self._task, self._cancel_timeout)
 
-    def _exited(self, failure: BaseException) -> None:
-        """Fail: something that it has started, and does not await, tried to end the process."""
+    def fail(self, failure: BaseException) -> None:
+        """Stop it, and say that it failed: what it has started, and does not await, tried to end the process."""
         self._error_id = self._log_failure(failure)
         self._stop(ErrorCode.AGENT_FAILED)
 

@@ -4,8 +4,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from agentsocket.agent.contract import Agent, Context
 from agentsocket.containment.exits import CONTAINED
@@ -18,18 +17,14 @@ class Instance:
     """An agent, whom it is for, and the variables that its factory has set: ``run`` and ``aclose`` see them."""
 
     def __init__(self, agent: Agent, context: Context, variables: contextvars.Context) -> None:
-        self.agent, self.context, self._variables = agent, context, variables
-
-    def start(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a run as a task; what it sets there no other run sees."""
-        return asyncio.create_task(run, name=name, context=self._variables.copy())
+        self.agent, self.context, self.variables = agent, context, variables
 
     async def close(self, seconds: float, keep: Callable[[asyncio.Task[None]], object]) -> None:
         """Close the agent, within so many seconds; ``keep`` owns what takes longer. How it fails goes to the log."""
         if not hasattr(self.agent, "aclose"):
             return
         # In the very context, and no copy: a variable that the factory has set can be reset in no other.
-        closing = asyncio.create_task(self._close(), context=self._variables)
+        closing = asyncio.create_task(self._close(), context=self.variables)
         keep(closing)
         failure = await outcome(closing, seconds, stopping=seconds)
         if failure is not None:

@@ -1,12 +1,15 @@
 """A session: one login, with its own agent instance, its tasks, and the log of what was said to its client."""
 
 import asyncio
+import contextvars
+import functools
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from agentsocket.containment.exits import TOLD
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import (
@@ -24,6 +27,7 @@ from agentsocket.session.frame_log import FrameLog, Writer
 from agentsocket.session.instance import Instance
 from agentsocket.session.recap import Recap
 from agentsocket.settings import Settings
+from agentsocket.telemetry.logs import IDS
 
 logger = logging.getLogger("agentsocket.session")
 
@@ -89,6 +93,7 @@ class Session:
         self.client: Client | None = None
         self.tasks: dict[str, AgentTask] = {}
         self._instance, self._owner, self._settings = instance, owner, owner.settings
+        instance.variables.run(TOLD.set, functools.partial(_exited, self.tasks))
         self._account = Account(owner.budget, self._forget) if resumable else None
         self._log = FrameLog(
             self._account, max_bytes=self._settings.resume_log_size, max_frames=self._settings.resume_log_frames
@@ -234,3 +239,12 @@ class Session:
         self.tasks.pop(task.id, None)
         if not task.abandoned or task.done:
             self._owner.over(task)
+
+
+def _exited(tasks: Mapping[str, AgentTask], failure: BaseException, context: contextvars.Context) -> None:
+    """Fail the task in whose context, or a copy of it, something tried to end the process; which, its ids say."""
+    task = tasks.get(context.get(IDS, "").rpartition("task=")[2])
+    if task is not None:
+        task.fail(failure)
+    else:
+        logger.error("an agent tried to end the process", exc_info=failure)
