@@ -26,6 +26,9 @@ from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.session.manager import SessionManager
 from agentsocket.settings import Settings, SettingsError
 
+AT_ONCE, BACKLOG = 16, 1024
+"""Sockets that are accepted in one iteration of the loop, and that may wait for it; asyncio has one number for both."""
+
 SHUTDOWN = 1.4
 """Seconds that a shutdown takes at most beyond its grace."""
 
@@ -72,11 +75,13 @@ class AgentServer:
             self._accept,
             settings.host,
             settings.port,
-            backlog=1024,
+            backlog=AT_ONCE,
         )
         for listener in self._server.sockets:
             # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
+            with listener.dup() as same:
+                same.listen(BACKLOG)
 
     def _accept(self) -> asyncio.BaseProtocol:
         connection = AgentConnection(self._listener)

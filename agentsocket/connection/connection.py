@@ -97,7 +97,7 @@ class AgentConnection(asyncio.Protocol):
         self._inbox: Inbox | None = None
         self._pings = TokenBucket(PING_RATE, PING_BURST)
         self._awaits_pong = False
-        self._pinged, self._taken_then = 0.0, 0
+        self._pinged, self._written_then, self._taken_then = 0.0, 0, 0
         self._counted = False
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -315,7 +315,8 @@ class AgentConnection(asyncio.Protocol):
         self._awaits_pong = True
         self.protocol.send_ping(b"")
         self._send()
-        self._pinged, self._taken_then = self._loop.time(), self.writer.taken
+        self._pinged = self._loop.time()
+        self._written_then, self._taken_then = self.writer.written, self.writer.taken
         self._wait(self._settings.ping_timeout, functools.partial(self._wait, LAST_LOOK, self._miss_pong))
 
     def _miss_pong(self) -> None:
@@ -328,7 +329,8 @@ class AgentConnection(asyncio.Protocol):
         """Whether the pong may wait where we did not read, or the ping behind what the peer reads slowly."""
         assert self._inbox is not None  # noqa: S101  # nobody is pinged before the handshake
         deaf = not self._inbox.reading or self._inbox.reads_since > self._pinged
-        return deaf or self.writer.paused or self.writer.taken > self._taken_then
+        # Slow is whoever has taken something since, and not all that stood before the ping.
+        return deaf or self.writer.paused or self._taken_then < self.writer.taken < self._written_then
 
     def pause_writing(self) -> None:
         """Start to watch a peer that does not read."""
