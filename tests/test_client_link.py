@@ -148,6 +148,22 @@ async def test_an_older_server_is_probed_with_what_it_knows() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
+async def test_a_logout_that_takes_its_time_is_not_taken_for_a_dead_link() -> None:
+    async with listening() as line:
+        client = line.client()
+        wire = await line.log_in(client, features=["heartbeat"], heartbeat=15)
+        leaving = spawn(client.logout())
+        await wire.expect("logout")
+        with pytest.raises(NoAnswer):
+            await leaving  # a server reads nothing meanwhile, no heartbeat either; the ping was answered
+        asked = spawn(client.ask("x"))
+        await wire.accept("t1")
+        await wire.send("agent_response", task_id="t1", response="y")
+        assert await asked == "y"
+        await client.close()
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_resume_that_is_not_answered_is_tried_again() -> None:
     async with listening() as line:
         client, wire = await line.resumable()

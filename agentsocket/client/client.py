@@ -91,6 +91,7 @@ class WebSocketClient:
 
     async def logout(self) -> None:
         """End the session, and return when every task in it has ended. Raises ``ServerError``."""
+        self._connected().can_beat = False  # the server reads on when all is stopped, and then nobody is logged in
         await self._request("logout", Request(frames.Logout()))
 
     async def close(self) -> None:

@@ -40,11 +40,12 @@ class Connection(ClientConnection):
 
     max_message_size: int | None = None
     """Bytes of a message that the server takes, where it has told."""
+    can_beat = False
+    """Whether the server answers a heartbeat now; pings it always does."""
     fate = ""
     """Why it ended, where that was for its silence."""
     _heard = 0.0
     _max_silence = SILENCES * PING_INTERVAL
-    _can_beat = False
     _watch: asyncio.TimerHandle | None = None
 
     @property
@@ -55,7 +56,7 @@ class Connection(ClientConnection):
     def agree(self, terms: LoginResponse) -> None:
         """Keep to what the server has told at the login."""
         self.max_message_size = terms.max_message_size
-        self._can_beat = "heartbeat" in (terms.features or ())
+        self.can_beat = "heartbeat" in (terms.features or ())
         self.watch(SILENCES * (terms.heartbeat or PING_INTERVAL))
 
     def watch(self, max_silence: float) -> None:
@@ -72,7 +73,7 @@ class Connection(ClientConnection):
     async def probe(self) -> None:
         """Ask for a sign of life, and end where there is none."""
         self.loop.call_later(PROBE_WITHIN, self._expect_heard_since, self.loop.time())
-        if self._can_beat:
+        if self.can_beat:
             await self.say(encode(Heartbeat()))
         else:
             with contextlib.suppress(ConnectionClosed, TimeoutError):
