@@ -282,14 +282,10 @@ export class Conversation {
 
   #toEnd() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
-    const top = this.scroller.getBoundingClientRect().top;
-    const straddling = this.questions.find(({ element }) => {
-      const box = element.getBoundingClientRect();
-      return box.top < top && box.bottom > top;
-    });
-    if (!straddling) return;
+    const asking = this.#turns.at(-1)?.openQuestion?.element;
+    if (!asking || asking.getBoundingClientRect().top >= this.scroller.getBoundingClientRect().top) return;
     // Who is asked reads from the beginning on, not from the buttons.
-    straddling.element.scrollIntoView({ block: "start" });
+    asking.scrollIntoView({ block: "start" });
     this.#sticks = false;
     this.#jump.hidden = false;
   }
