@@ -48,9 +48,9 @@ async def converse(tab: Tab, port: int) -> None:
     """Have a conversation worth a picture: parallel calls, an approval, and a task that runs."""
     await tab.open(port)
     await tab.ask_and_wait("Remember: the deploy is on Friday")
+    await tab.ask_and_wait("What time is it in Tokyo and in Paris?")
     approval = await tab.ask("Delete all my notes")
     await tab.expect(approval.locator(".question")).to_be_visible()
-    await tab.ask_and_wait("What time is it in Tokyo and in Paris?")
     countdown = await tab.ask("Count down from 30")
     await tab.expect(countdown.locator(".answer")).to_contain_text(f"{30 - COUNTED}")
     await tab.page.mouse.move(0, 0)

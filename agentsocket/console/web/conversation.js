@@ -27,7 +27,6 @@ export class Conversation {
   /** @type {Map<string, Turn>} */ #byTask = new Map();
   /** @type {Turn[]} */ #byHand = [];
   /** @type {Map<string, any>} */ #snapshots = new Map();
-  #session = "";
   #sessionUnknown = false;
 
   /**
@@ -149,7 +148,6 @@ export class Conversation {
     if (data.resumed && data.lossless === false) this.#gap(data.tasks ?? [], time);
     else if (data.resumed) for (const task of data.tasks ?? []) this.#askAgain(task, time);
     else this.#newSession(time);
-    this.#session = data.session_id;
     this.#sessionUnknown = false;
   }
 
@@ -162,14 +160,19 @@ export class Conversation {
     this.#list.append(...this.#turns.filter((turn) => turn.live).map((turn) => turn.element));
   }
 
+  /** Whether this conversation has begun: what waits to be sent does not count. */
+  get #begun() {
+    return this.#turns.some((turn) => turn.state !== "queued" && this.#list.contains(turn.element));
+  }
+
   #tellOfNewSession() {
-    if (this.empty) return;
+    if (!this.#begun) return;
     if (this.#sessionUnknown) {
       this.notice(
         "The server no longer knows the session before this: it was restarted, or the session ended while the page " +
           "was away. A new session has begun, and its agent does not remember what was said above.",
       );
-    } else if (this.#session || this.#turns.some((turn) => !turn.live && this.#list.contains(turn.element))) {
+    } else {
       this.notice("A new session has begun. Its agent does not remember what was said above.");
     }
   }
@@ -177,8 +180,7 @@ export class Conversation {
   /** @param {number} time */
   #ended(time) {
     for (const turn of this.#turns) if (turn.live && turn.state !== "queued") turn.lost(LOST, time);
-    if (!this.empty) this.notice("Logged out.");
-    this.#session = "";
+    if (this.#begun) this.notice("Logged out.");
   }
 
   /** @param {any[]} snapshots @param {number} time */
@@ -221,7 +223,6 @@ export class Conversation {
     this.#folded = [...this.#list.children];
     for (const element of this.#folded) element.remove();
     if (this.#folded.length) this.scroller.prepend(this.#before);
-    this.#session = "";
   }
 
   #unfold() {
@@ -281,14 +282,10 @@ export class Conversation {
 
   #toEnd() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
-    const top = this.scroller.getBoundingClientRect().top;
-    const straddling = this.questions.find(({ element }) => {
-      const box = element.getBoundingClientRect();
-      return box.top < top && box.bottom > top;
-    });
-    if (!straddling) return;
+    const asking = this.#turns.at(-1)?.openQuestion?.element;
+    if (!asking || asking.getBoundingClientRect().top >= this.scroller.getBoundingClientRect().top) return;
     // Who is asked reads from the beginning on, not from the buttons.
-    straddling.element.scrollIntoView({ block: "start" });
+    asking.scrollIntoView({ block: "start" });
     this.#sticks = false;
     this.#jump.hidden = false;
   }
