@@ -83,14 +83,18 @@ function item({ children }, loose, find) {
   const [first] = children;
   const task = first?.type === "paragraph" ? TASK.exec(first.lines.join("\n")) : null;
   const box = task && h("input", { type: "checkbox", disabled: true, checked: task[1] !== " ", "aria-label": "Done" });
-  const parts = children.map((child) => {
-    if (child.type !== "paragraph") return element(child, find);
-    const text = child.lines.join("\n").slice(child === first ? task?.[0].length : 0);
-    const content = inline(text, find);
-    if (child === first && box) content.prepend(box, " ");
-    return loose ? h("p", {}, content) : content;
-  });
-  return h(box ? "li.task" : "li", {}, together(parts));
+  const made = h(box ? "li.task" : "li");
+  for (const child of children) {
+    if (child.type !== "paragraph") made.append(element(child, find) ?? "");
+    else {
+      const text = child.lines.join("\n").slice(child === first ? task?.[0].length : 0);
+      const content = inline(text, find);
+      const place = loose ? made.appendChild(h("p")) : made;
+      if (child === first && box) place.append(box, " ");
+      place.append(content);
+    }
+  }
+  return made;
 }
 
 /** @param {string} text @param {string} language */
@@ -141,7 +145,7 @@ function led(target) {
   return { href, title: title.join("\n") };
 }
 
-/** @param {string} source @param {Find} find @returns {DocumentFragment} */
+/** @param {string} source @param {Find} find @returns {Node} */
 function inline(source, find) {
   const text = trimmed(source);
   if (text.length > LONGEST) return longText(text);
