@@ -57,7 +57,7 @@ TIME = """async (texts) => {
   };
   return texts.map((text) => {
     let best = time(text);
-    for (let i = 0; i < 4 && best > 1000; i++) best = Math.min(best, time(text));
+    for (let i = 0; i < 4 && best > 2500; i++) best = Math.min(best, time(text));
     return best;
   });
 }"""
@@ -213,7 +213,7 @@ FLOODS = {sign: (sign * SIZE)[:SIZE] for sign in SIGNS} | {
 async def test_no_pattern_takes_long(console: "Tab") -> None:
     times = await console.page.evaluate(TIME, list(FLOODS.values()))
     # It is less than 200 ms where nothing else runs; what it must not be, anywhere, is the square of the length.
-    assert {name: time for name, time in zip(FLOODS, times, strict=True) if time > 1000} == {}
+    assert {name: time for name, time in zip(FLOODS, times, strict=True) if time > 2500} == {}
 
 
 async def test_more_than_a_call_can_take_is_shown(console: "Tab") -> None:
@@ -267,7 +267,7 @@ async def test_a_wide_table_keeps_words_whole_and_scrolls_by_itself(tab: "Tab") 
                 return range.getClientRects().length > 1;
               };
               const words = (cell) => [...cell.textContent.matchAll(/\\S+/g)];
-              return cells.flatMap((cell) => words(cell).filter((found) => isBroken(cell, found)).map(([word]) => word));
+              return cells.flatMap((cell) => words(cell).filter((found) => isBroken(cell, found)).map(String));
             }"""
         )
         assert broken == []

@@ -1,6 +1,6 @@
 /**
- * Markdown taken apart into blocks, line by line, by the rules of CommonMark and of GitHub's tables. HTML is no block here:
- * it is text like any other.
+ * Markdown taken apart into blocks, line by line, by the rules of CommonMark and of GitHub's tables. HTML is no block
+ * here: it is text like any other.
  *
  * @typedef {import("./markdown_links.js").Target} Target
  * @typedef {object} Block
@@ -125,8 +125,8 @@ class BlockParser {
 
   /** @param {Line} line @param {Block} goesOn @param {number} matched @returns {boolean} whether one began */
   #container(line, goesOn, matched) {
-    const deep = this.#path.slice(0, matched).filter(({ type }) => type === "quote" || type === "item").length >= DEEPEST;
-    if (deep) return false;
+    const around = this.#path.slice(0, matched).filter(({ type }) => type === "quote" || type === "item");
+    if (around.length >= DEEPEST) return false;
     if (takeQuoteMark(line)) {
       this.#open("quote", matched);
       return true;

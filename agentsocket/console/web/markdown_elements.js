@@ -140,9 +140,10 @@ function led(target) {
   const known = LED.get(target);
   if (known) return known;
   const href = safe(target.address);
-  const title = [href ?? target.address, target.title].filter(Boolean).map((part) => visible(beginning(part, LONGEST_TITLE)));
-  LED.set(target, { href, title: title.join("\n") });
-  return { href, title: title.join("\n") };
+  const parts = [href ?? target.address, target.title].filter(Boolean);
+  const made = { href, title: parts.map((part) => visible(beginning(part, LONGEST_TITLE))).join("\n") };
+  LED.set(target, made);
+  return made;
 }
 
 /** @param {string} source @param {Find} find @returns {Node} */
