@@ -207,7 +207,8 @@ export function decoded(entity) {
 
 /** @param {string} list @returns {Map<string, string>} */
 function read(list) {
-  const plain = (/** @type {string} */ text) => text.replace(/\\u(\w{4})/g, (_, code) => String.fromCharCode(parseInt(code, 16)));
+  const character = (/** @type {string} */ _, /** @type {string} */ code) => String.fromCharCode(parseInt(code, 16));
+  const plain = (/** @type {string} */ text) => text.replace(/\\u(\w{4})/g, character);
   return new Map(
     list
       .trim()

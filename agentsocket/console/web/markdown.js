@@ -49,7 +49,7 @@ export class MarkdownStream {
     setTimeout(() => requestAnimationFrame(draw), this.#cost * 9);
   }
 
-  /** Show what has been written, which a scheduled drawing does soon. @returns {boolean} whether nothing is left to show */
+  /** Show what has been written, as a drawing soon will. @returns {boolean} whether nothing is left to show */
   draw() {
     if (!this.#waiting.length) this.#read();
     for (const block of this.#waiting.splice(0, MOST_BLOCKS)) this.#settle(block);
@@ -93,7 +93,10 @@ export class MarkdownStream {
     );
   }
 
-  /** Definitions often come last: what has asked for them is made anew. @param {Map<string, Target>} settled @param {Map<string, Target>} live */
+  /**
+   * Definitions often come last: what has asked for them is made anew.
+   * @param {Map<string, Target>} settled @param {Map<string, Target>} live
+   */
   #define(settled, live) {
     const labels = [...this.#liveDefinitions.keys(), ...live.keys()];
     const before = new Map(labels.map((label) => [label, this.#find(label)]));

@@ -3,7 +3,9 @@
 import { match } from "./markdown_links.js";
 
 /** Where one may begin: not within a word. Before an at sign come 64 characters at most, as in any address. */
-export const BEGINNING = String.raw`(?<![\p{L}\p{N}])(?:https?:\/\/|ftp:\/\/|www\.)|(?<![\w.+-])(?:mailto:)?[a-z0-9][\w.+-]{0,63}@[\w-]+\.`;
+export const BEGINNING =
+  String.raw`(?<![\p{L}\p{N}])(?:https?:\/\/|ftp:\/\/|www\.)` +
+  String.raw`|(?<![\w.+-])(?:mailto:)?[a-z0-9][\w.+-]{0,63}@[\w-]+\.`;
 
 const WEB = /(?:(?:https?|ftp):\/\/|www\.)[^\s<]+/iuy;
 const WEB_IN_BRACKETS = /(?:(?:https?|ftp):\/\/|www\.)[^\s<\]]+/iuy;

@@ -1,6 +1,6 @@
 /**
- * Markdown taken apart into blocks, line by line, by the rules of CommonMark and of GitHub's tables. HTML is no block here:
- * it is text like any other.
+ * Markdown taken apart into blocks, line by line, by the rules of CommonMark and of GitHub's tables. HTML is no block
+ * here: it is text like any other.
  *
  * @typedef {import("./markdown_links.js").Target} Target
  * @typedef {object} Block
@@ -26,6 +26,8 @@ import { alignments, trimmed } from "./markdown_table.js";
 
 /** Quotes and items within each other; deeper ones are text. A narrow screen has no room for more. */
 const DEEPEST = 10;
+/** What begins a block, but for a paragraph. */
+const MARK = /^[#>*_+=`~|:\-\d]/;
 const HEADING = /^(#{1,6})(?:[ \t]|$)/;
 const FENCE = /^(?:(`{3,})([^`]*)|(~{3,})(.*))$/;
 const UNDERLINE = /^(?:=+|-+)[ \t]*$/;
@@ -113,7 +115,7 @@ class BlockParser {
     while (!line.blank) {
       const goesOn = this.#path[matched - 1];
       const indented = line.indent >= 4;
-      if (indented && this.#tip.type === "paragraph") break;
+      if (indented ? this.#tip.type === "paragraph" : !MARK.test(line.content)) break;
       if (indented ? this.#indentedCode(line, matched) : this.#leaf(line, goesOn, matched)) return 0;
       if (!this.#container(line, goesOn, matched)) break;
       matched = this.#path.length;
@@ -123,8 +125,8 @@ class BlockParser {
 
   /** @param {Line} line @param {Block} goesOn @param {number} matched @returns {boolean} whether one began */
   #container(line, goesOn, matched) {
-    const deep = this.#path.slice(0, matched).filter(({ type }) => type === "quote" || type === "item").length >= DEEPEST;
-    if (deep) return false;
+    const around = this.#path.slice(0, matched).filter(({ type }) => type === "quote" || type === "item");
+    if (around.length >= DEEPEST) return false;
     if (takeQuoteMark(line)) {
       this.#open("quote", matched);
       return true;
@@ -262,8 +264,22 @@ class BlockParser {
 
 /** @param {Block["type"]} type @param {number} start @param {number} number @returns {Block} */
 function newBlock(type, start, number) {
-  const place = { type, start, first: number, last: number, children: [], lines: [] };
-  return Object.assign(place, { level: 0, info: "", fence: "", indent: 0, closed: false, kind: "", number: "", alignments: [] });
+  return {
+    type,
+    start,
+    first: number,
+    last: number,
+    children: [],
+    lines: [],
+    level: 0,
+    info: "",
+    fence: "",
+    indent: 0,
+    closed: false,
+    kind: "",
+    number: "",
+    alignments: [],
+  };
 }
 
 /** @param {Block["type"]} outer @param {Block["type"]} inner */

@@ -83,14 +83,18 @@ function item({ children }, loose, find) {
   const [first] = children;
   const task = first?.type === "paragraph" ? TASK.exec(first.lines.join("\n")) : null;
   const box = task && h("input", { type: "checkbox", disabled: true, checked: task[1] !== " ", "aria-label": "Done" });
-  const parts = children.map((child) => {
-    if (child.type !== "paragraph") return element(child, find);
-    const text = child.lines.join("\n").slice(child === first ? task?.[0].length : 0);
-    const content = inline(text, find);
-    if (child === first && box) content.prepend(box, " ");
-    return loose ? h("p", {}, content) : content;
-  });
-  return h(box ? "li.task" : "li", {}, together(parts));
+  const made = h(box ? "li.task" : "li");
+  for (const child of children) {
+    if (child.type !== "paragraph") made.append(element(child, find) ?? "");
+    else {
+      const text = child.lines.join("\n").slice(child === first ? task?.[0].length : 0);
+      const content = inline(text, find);
+      const place = loose ? made.appendChild(h("p")) : made;
+      if (child === first && box) place.append(box, " ");
+      place.append(content);
+    }
+  }
+  return made;
 }
 
 /** @param {string} text @param {string} language */
@@ -136,12 +140,13 @@ function led(target) {
   const known = LED.get(target);
   if (known) return known;
   const href = safe(target.address);
-  const title = [href ?? target.address, target.title].filter(Boolean).map((part) => visible(beginning(part, LONGEST_TITLE)));
-  LED.set(target, { href, title: title.join("\n") });
-  return { href, title: title.join("\n") };
+  const parts = [href ?? target.address, target.title].filter(Boolean);
+  const made = { href, title: parts.map((part) => visible(beginning(part, LONGEST_TITLE))).join("\n") };
+  LED.set(target, made);
+  return made;
 }
 
-/** @param {string} source @param {Find} find @returns {DocumentFragment} */
+/** @param {string} source @param {Find} find @returns {Node} */
 function inline(source, find) {
   const text = trimmed(source);
   if (text.length > LONGEST) return longText(text);

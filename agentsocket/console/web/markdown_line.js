@@ -6,6 +6,10 @@ export class Line {
   /** Of the tab at hand a container took some columns, but not all. */
   #cutTab = false;
 
+  /** The place and the column after the white space at hand; -1 where they are not known yet. */
+  #aheadAt = -1;
+  #aheadColumn = 0;
+
   /** @param {string} text without its line end @param {boolean} ended false if more of it may come */
   constructor(text, ended) {
     this.#text = text;
@@ -13,17 +17,18 @@ export class Line {
   }
 
   get blank() {
-    return this.#text.length === this.#ahead().at;
+    return this.#text.length === this.#ahead();
   }
 
   /** @returns {number} columns of white space ahead */
   get indent() {
-    return this.#ahead().column - this.#column;
+    this.#ahead();
+    return this.#aheadColumn - this.#column;
   }
 
   /** @returns {string} what comes after the white space ahead */
   get content() {
-    return this.#text.slice(this.#ahead().at);
+    return this.#text.slice(this.#ahead());
   }
 
   /** @returns {string} what is left, white space included */
@@ -34,6 +39,7 @@ export class Line {
   /** Pass white space. @param {number} columns at most */
   skip(columns) {
     const end = this.#column + columns;
+    this.#aheadAt = -1;
     while (this.#column < end && isSpace(this.#text[this.#at])) {
       const width = this.#text[this.#at] === "\t" ? toTabStop(this.#column) : 1;
       this.#cutTab = this.#column + width > end;
@@ -47,13 +53,17 @@ export class Line {
     this.skip(this.indent);
     this.#at += length;
     this.#column += length;
+    this.#aheadAt = -1;
   }
 
   #ahead() {
+    if (this.#aheadAt >= 0) return this.#aheadAt;
     let at = this.#at;
     let column = this.#column;
     for (; isSpace(this.#text[at]); at++) column += this.#text[at] === "\t" ? toTabStop(column) : 1;
-    return { at, column };
+    this.#aheadColumn = column;
+    this.#aheadAt = at;
+    return at;
   }
 }
 

@@ -10,6 +10,9 @@ const SHORT = 20_000;
 const HIDDEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
 
+const SEGMENTER = new Intl.Segmenter();
+const HIDDEN_RUN = new RegExp(`(?:${HIDDEN.source})+`, "gu");
+
 const CONTROLS = (
   "NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI " +
   "DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
@@ -27,15 +30,16 @@ function sign(character) {
   return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
 
-/** @param {string} text @returns {DocumentFragment} the text, with what is made visible set apart */
+/** @param {string} text @returns {Node} the text, with what is made visible set apart */
 export function textNodes(text) {
+  const plain = text.includes("\r") ? text.replaceAll("\r\n", "\n") : text;
+  if (plain.search(HIDDEN) < 0) return document.createTextNode(plain);
   const fragment = document.createDocumentFragment();
-  const plain = text.replaceAll("\r\n", "\n");
   let from = 0;
-  for (const { 0: character, index } of plain.matchAll(HIDDEN)) {
+  for (const { 0: run, index } of plain.matchAll(HIDDEN_RUN)) {
     if (index > from) fragment.append(plain.slice(from, index));
-    fragment.append(h("span.control", {}, sign(character)));
-    from = index + character.length;
+    fragment.append(h("span.control", {}, run.replace(HIDDEN, sign)));
+    from = index + run.length;
   }
   fragment.append(plain.slice(from));
   return fragment;
@@ -51,19 +55,19 @@ function cut(text, at) {
   if (at >= text.length) return text.length;
   // An emoji may have a dozen parts; what has more is none, and is cut.
   const from = Math.max(0, at - 40);
-  const { index } = new Intl.Segmenter().segment(text.slice(from, at + 1)).containing(at - from);
+  const { index } = SEGMENTER.segment(text.slice(from, at + 1)).containing(at - from);
   return index ? from + index : at;
 }
 
 /**
  * Text of any length: what is too long for a page to lay out at once waits behind a button.
  * @param {string} text
- * @returns {DocumentFragment}
+ * @returns {Node}
  */
 export function longText(text) {
   if (text.length <= SHORT) return textNodes(text);
   const shown = cut(text, SHORT);
-  const fragment = textNodes(text.slice(0, shown));
+  const fragment = document.createDocumentFragment();
   const next = cut(text, SHORT * 6);
   const more = h(
     "button.more",
@@ -74,7 +78,7 @@ export function longText(text) {
     const rest = text.slice(next);
     more.replaceWith(textNodes(text.slice(shown, next)), ...(rest ? [longText(rest)] : []));
   });
-  fragment.append(more);
+  fragment.append(textNodes(text.slice(0, shown)), more);
   return fragment;
 }
 
