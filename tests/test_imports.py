@@ -46,6 +46,7 @@ ORDER = {
         "allowance",
         "budget",
         "encoding",
+        "big_values",
         "ends",
         "frame_log",
         "turn",
