@@ -41,7 +41,7 @@ ALLOWED = {room: set(below) for room, *below in (line.split() for line in TABLE.
 ORDER = {
     "protocol": ["close_codes", "errors", "events", "frames", "codec"],
     "containment": ["exits", "forks", "stopping", "threads", "leaving"],
-    "agent": ["contract", "current", "callables", "adapters", "card", "neighbours", "loader"],
+    "agent": ["contract", "current", "callables", "adapters", "card", "neighbours", "recognition", "loader"],
     "session": [
         "allowance",
         "budget",

@@ -1,6 +1,8 @@
 """Which framework an agent object is of, and the adapter for it. Imports none of them."""
 
+import contextlib
 import re
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, cast
@@ -89,6 +91,21 @@ def recognise(obj: object) -> str | None:
     return found and found[0].module
 
 
+def recognise_class(cls: type) -> str | None:
+    """The same for what a class makes."""
+    found = _find_class(cls)
+    return found and found[0].module
+
+
+def prepare() -> None:
+    """Import the adapters of the frameworks that are imported already: an agent of theirs may be made at any login."""
+    for row in FRAMEWORKS:
+        imported = any(name.startswith(row.modules) for name in list(sys.modules))
+        if imported and _release(row.package) >= row.oldest:
+            with contextlib.suppress(Exception):  # it is told when such an agent is to be served
+                import_module(f"{__package__}.{row.module}")
+
+
 def adapt(obj: object, **run_options: Any) -> Agent:
     """An agent for one session. Several may be made of one object: memory is the adapter's, not the object's.
 
@@ -114,7 +131,11 @@ def adapt(obj: object, **run_options: Any) -> Agent:
 
 def _find(obj: object) -> tuple[Framework, bool] | None:
     """The row of the nearest of the object's classes that is in the table, and whether that class is served."""
-    for cls in type(obj).__mro__:
+    return _find_class(type(obj))
+
+
+def _find_class(nearest: type) -> tuple[Framework, bool] | None:
+    for cls in nearest.__mro__:
         for row in FRAMEWORKS:
             if cls.__module__.startswith(row.modules) and cls.__name__ in row.served | row.refused:
                 # A module may have the same name as a framework's ("agents"), and nothing to do with it.
