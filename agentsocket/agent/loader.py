@@ -14,9 +14,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
-from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt, recognise
+from agentsocket.agent.adapters.frameworks import (
+    UnsupportedAgent,
+    adapt,
+    is_adapter,
+    prepare,
+    recognise,
+    warm_up,
+)
 from agentsocket.agent.adapters.plain import PlainAgent
 from agentsocket.agent.adapters.resources import made_in_thread, open_agent, open_in_thread
+from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.callables import UnknownKind, kind_of
 from agentsocket.agent.contract import Agent, AgentError, AgentFactory, Context
 from agentsocket.agent.neighbours import Neighbourhood, settle
@@ -168,7 +176,7 @@ def _import(place: _Place, neighbourhood: Neighbourhood) -> ModuleType:
 
 def _factory(found: Any, spec: str) -> AgentFactory:
     if recognise(found) is not None:
-        adapt(found)  # so that what cannot be served is told at the start
+        warm_up(adapt(found))  # so that what cannot be served is told at the start, too
         return _Shared(adapt, found)  # the object is shared, the memory in its adapter is the session's own
     if (reason := why_unfit(found)) is not None:
         raise AgentNotLoadable(f"cannot load agent '{spec}': {reason}; accepted is {ACCEPTED}")
@@ -177,6 +185,7 @@ def _factory(found: Any, spec: str) -> AgentFactory:
     except UnknownKind as exc:
         name = getattr(found, "__qualname__", type(found).__qualname__)
         raise AgentNotLoadable(f"cannot load agent '{spec}': '{name}': {exc}; accepted is {ACCEPTED}") from exc
+    prepare()
     match kind:
         case "factory":
             if not inspect.isclass(found) and hasattr(found, "check"):
@@ -206,6 +215,7 @@ class _Factory:
         self._function = self.__wrapped__ = function
         self._quick = inspect.iscoroutinefunction(function)
         self._native: type | None = None
+        self._warm = False
 
     def __call__(self) -> Agent | Awaitable[Agent]:
         return self._make()
@@ -227,6 +237,9 @@ class _Factory:
         agent = _as_agent(made)
         if agent is made:
             self._native = type(made)
+        if not self._warm and is_adapter(agent):
+            self._warm = True
+            await in_thread(warm_up, agent)
         return agent
 
     def _call(self, *context: Context) -> Any:

@@ -39,10 +39,9 @@ class AgentTask:
         context: Context,
         *,
         on_end: Callable[["AgentTask"], None],
-        max_tool_output: int | None = None,
     ) -> None:
         self.id = secrets.token_hex(8)
-        self.turn = TaskTurn(self.id, log, context, request.params or {}, max_tool_output)
+        self.turn = TaskTurn(self.id, log, context, request.params or {})
         self.abandoned = False
         """Whether its terminal frame was said although it still ran."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -214,14 +214,8 @@ class Session:
         return task
 
     def _start(self, request: AgentRequest) -> str:
-        task = AgentTask(
-            self._instance,
-            request,
-            self._log,
-            self.context,
-            on_end=self._task_ended,
-            max_tool_output=self._settings.max_tool_output,
-        )
+        task = AgentTask(self._instance, request, self._log, self.context, on_end=self._task_ended)
+        task.turn.max_tool_output = self._settings.max_tool_output
         self.tasks[task.id] = task
         self._owner.begin(task)
         if request.request_id:

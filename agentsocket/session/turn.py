@@ -26,20 +26,14 @@ class TaskTurn:
     with their answers.
     """
 
-    def __init__(
-        self,
-        task_id: str,
-        log: FrameLog,
-        context: Context,
-        params: Mapping[str, JsonValue],
-        max_tool_output: int | None = None,
-    ) -> None:
+    def __init__(self, task_id: str, log: FrameLog, context: Context, params: Mapping[str, JsonValue]) -> None:
         self.task_id, self.context, self.params = task_id, context, params
         self.ended = False
         """Whether nothing can be said any more."""
         self._loop = asyncio.get_running_loop()
         self._log = log
-        self._max_tool_output = max_tool_output
+        self.max_tool_output: int | None = None
+        """Bytes that the result of a tool may have."""
         self._output = OutputEncoder(task_id)
         self._text = None if log.account is None else RecentText(log.account)
         self._open_calls: dict[str, str] = {}
@@ -151,7 +145,7 @@ class TaskTurn:
 
     def _is_big(self, event: ToolCall | ToolResult | AgentOutput) -> bool:
         if isinstance(event, ToolResult):
-            most = min(BIG, self._max_tool_output or BIG)
+            most = min(BIG, self.max_tool_output or BIG)
             return weight(event.tool_output, most) > most
         return isinstance(event, ToolCall) and weight(event.tool_kwargs, BIG) > BIG
 
@@ -166,7 +160,7 @@ class TaskTurn:
 
     def _encode(self, event: ToolCall | ToolResult | AgentOutput) -> bytes | None:
         if isinstance(event, ToolResult):
-            return encode_big(event.tool_output, self._max_tool_output)
+            return encode_big(event.tool_output, self.max_tool_output)
         return encode_big(event.tool_kwargs, None) if isinstance(event, ToolCall) else None
 
     def _say(self, event: ToolCall | ToolResult | AgentOutput, encoded: bytes | None = None) -> None:
@@ -217,7 +211,7 @@ class TaskTurn:
 
     def _say_result(self, result: ToolResult, encoded: bytes | None = None) -> None:
         frame = self._result_frame(result, jsonable(result.tool_output) if encoded is None else None)
-        limit = self._max_tool_output
+        limit = self.max_tool_output
         if encoded is None and limit is not None and len(frame) > limit:  # it looked smaller than it is
             encoded = encode_big(jsonable(result.tool_output), limit)
             frame = self._result_frame(result, None)

@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, cast
 
+from agentsocket.agent.adapters.warming import warm_libraries
 from agentsocket.agent.contract import Agent
 
 
@@ -98,12 +99,25 @@ def recognise_class(cls: type) -> str | None:
 
 
 def prepare() -> None:
-    """Import the adapters of the frameworks that are imported already: an agent of theirs may be made at any login."""
+    """Get the frameworks that are imported already, and their adapters, ready: their agents may come at any login."""
     for row in FRAMEWORKS:
         imported = any(name.startswith(row.modules) for name in list(sys.modules))
         if imported and _release(row.package) >= row.oldest:
             with contextlib.suppress(Exception):  # it is told when such an agent is to be served
                 import_module(f"{__package__}.{row.module}")
+                warm_libraries()
+
+
+def warm_up(agent: Agent) -> None:
+    """Have an adapter do now what its framework would do at the first message, on the loop and for long."""
+    with contextlib.suppress(Exception):  # a message will tell what is wrong
+        getattr(agent, "warm_up", lambda: None)()
+    warm_libraries()
+
+
+def is_adapter(agent: Agent) -> bool:
+    """Whether it is one of the adapters here."""
+    return type(agent).__module__.startswith(f"{__package__}.")
 
 
 def adapt(obj: object, **run_options: Any) -> Agent:
