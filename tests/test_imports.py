@@ -41,11 +41,12 @@ ALLOWED = {room: set(below) for room, *below in (line.split() for line in TABLE.
 ORDER = {
     "protocol": ["close_codes", "errors", "events", "frames", "codec"],
     "containment": ["exits", "forks", "stopping", "threads", "leaving"],
-    "agent": ["contract", "current", "callables", "adapters", "card", "neighbours", "loader"],
+    "agent": ["contract", "current", "callables", "adapters", "card", "neighbours", "recognition", "loader"],
     "session": [
         "allowance",
         "budget",
         "encoding",
+        "big_values",
         "ends",
         "frame_log",
         "turn",

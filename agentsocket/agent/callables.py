@@ -24,6 +24,8 @@ def kind_of(found: Callable[..., Any]) -> Kind:
         return "factory"  # as its signature would tell, but to read that takes 2 ms of the start
     required = _required(found)
     match required:
+        case [] if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+            raise UnknownKind("it is a generator without a required parameter, which would be the message")
         case []:
             return "factory"
         case [only] if _is(only, Context, unless_named="context"):
@@ -38,7 +40,7 @@ def kind_of(found: Callable[..., Any]) -> Kind:
 def _required(found: Callable[..., Any]) -> list[inspect.Parameter]:
     parameters = _parameters(found)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    if parameters and all(each.kind in variadic for each in parameters):
+    if parameters and all(each.kind in variadic for each in parameters) and not inspect.isclass(found):
         raise UnknownKind("it takes anything (*args, **kwargs), and so does not say what it wants")
     required = [each for each in parameters if each.default is each.empty and each.kind not in variadic]
     if names := [each.name for each in required if each.kind is each.KEYWORD_ONLY]:

@@ -7,23 +7,35 @@ import inspect
 import re
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
-from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt, recognise
+from agentsocket.agent.adapters.frameworks import (
+    UnsupportedAgent,
+    adapt,
+    is_adapter,
+    prepare,
+    recognise,
+    warm_up,
+)
 from agentsocket.agent.adapters.plain import PlainAgent
 from agentsocket.agent.adapters.resources import made_in_thread, open_agent, open_in_thread
+from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.callables import UnknownKind, kind_of
 from agentsocket.agent.contract import Agent, AgentError, AgentFactory, Context
 from agentsocket.agent.neighbours import Neighbourhood, settle
+from agentsocket.agent.recognition import why_unfit
 
 ACCEPTED = (
     "a factory of agents (a function, class or async function without required parameters, or with a context), "
     "a plain function or generator of one message, or an agent of a framework (docs/frameworks.md)"
 )
+
+PACKAGE = Path(__file__).parents[1]
 
 QUICK = 0.005
 """Seconds. A synchronous factory that was quicker than this is called on the event loop from then on."""
@@ -69,7 +81,7 @@ def load(specs: Sequence[str], hook: str | None = None) -> Loaded:
     hook_place = None if hook is None else _locate(hook)
     everything = [*places.values(), *([] if hook_place is None else [hook_place])]
     neighbourhood = settle(folder for place in everything for folder in place.folders)
-    agents = {name: _factory(_load(place, neighbourhood), place.spec) for name, place in places.items()}
+    agents = {name: _load_factory(place, neighbourhood) for name, place in places.items()}
     found = None if hook_place is None else _load(hook_place, neighbourhood)
     if found is not None and (inspect.isclass(found) or not callable(found)):
         raise AgentNotLoadable(f"cannot load '{hook}': a function of one LoginAttempt is wanted, not {found!r:.80}")
@@ -98,18 +110,57 @@ def _locate(spec: str) -> _Place:
 
 
 def _load(place: _Place, neighbourhood: Neighbourhood) -> Any:
-    spec = place.spec
+    name = place.spec.rpartition(":")[0]
     try:
         module = _import(place, neighbourhood)
     except (Exception, SystemExit) as exc:  # a module may raise anything while it is imported
-        reason = f"{type(exc).__name__}: {exc}".splitlines()[0]
-        name = spec.rpartition(":")[0]
-        raise AgentNotLoadable(f"cannot load agent '{spec}': importing '{name}' failed: {reason}") from exc
+        raise _not_loadable(place, f"importing '{name}' failed", exc) from exc
     try:
         return getattr(module, place.attribute)
-    except AttributeError:
-        name = spec.rpartition(":")[0]
-        raise AgentNotLoadable(f"cannot load agent '{spec}': '{name}' has no attribute '{place.attribute}'") from None
+    except (Exception, SystemExit) as exc:  # an attribute may be made when it is asked for
+        if isinstance(exc, AttributeError) and exc.name in {None, place.attribute}:
+            text = f"cannot load agent '{place.spec}': '{name}' has no attribute '{place.attribute}'"
+            raise AgentNotLoadable(text) from exc
+        raise _not_loadable(place, f"getting '{place.attribute}' failed", exc) from exc
+
+
+def _load_factory(place: _Place, neighbourhood: Neighbourhood) -> AgentFactory:
+    found = _load(place, neighbourhood)
+    try:
+        return _factory(found, place.spec)
+    except (UnsupportedAgent, AgentError) as exc:
+        raise AgentNotLoadable(f"cannot load agent '{place.spec}': {exc}") from exc
+    except AgentNotLoadable:
+        raise
+    except Exception as exc:
+        raise _not_loadable(place, f"'{place.attribute}' cannot be served", exc) from exc
+
+
+def _not_loadable(place: _Place, what: str, failure: BaseException) -> AgentNotLoadable:
+    return AgentNotLoadable(f"cannot load agent '{place.spec}': {what}: {_reason(failure)}{_own_line(place, failure)}")
+
+
+def _reason(failure: BaseException) -> str:
+    try:
+        text = str(failure)
+    except Exception:  # noqa: BLE001  # it is somebody else's
+        text = ""
+    text = "".join(char if char.isprintable() else " " for char in text.strip().partition("\n")[0][:300])
+    return f"{type(failure).__name__}: {text}" if text else type(failure).__name__
+
+
+def _own_line(place: _Place, failure: BaseException) -> str:
+    """Say where in the agent's own code it failed, where that can be told."""
+    if isinstance(failure, SyntaxError) and failure.filename:
+        return f" ({failure.filename}, line {failure.lineno})"
+    frames = [frame for frame in traceback.extract_tb(failure.__traceback__) if _is_own(place, Path(frame.filename))]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_own(place: _Place, file: Path) -> bool:
+    if "site-packages" in file.parts or file.is_relative_to(PACKAGE):
+        return False
+    return any(file.is_relative_to(folder) for folder in place.folders)
 
 
 def _import(place: _Place, neighbourhood: Neighbourhood) -> ModuleType:
@@ -125,40 +176,25 @@ def _import(place: _Place, neighbourhood: Neighbourhood) -> ModuleType:
 
 def _factory(found: Any, spec: str) -> AgentFactory:
     if recognise(found) is not None:
-        return _of_framework(found, spec)
-    if not callable(found):
-        kind = type(found).__name__
-        raise AgentNotLoadable(f"cannot load agent '{spec}': found an object of type {kind}; accepted is {ACCEPTED}")
+        warm_up(adapt(found))  # so that what cannot be served is told at the start, too
+        return _Shared(adapt, found)  # the object is shared, the memory in its adapter is the session's own
+    if (reason := why_unfit(found)) is not None:
+        raise AgentNotLoadable(f"cannot load agent '{spec}': {reason}; accepted is {ACCEPTED}")
     try:
         kind = kind_of(found)
     except UnknownKind as exc:
-        raise AgentNotLoadable(f"cannot load agent '{spec}': '{found!r:.80}': {exc}; accepted is {ACCEPTED}") from exc
+        name = getattr(found, "__qualname__", type(found).__qualname__)
+        raise AgentNotLoadable(f"cannot load agent '{spec}': '{name}': {exc}; accepted is {ACCEPTED}") from exc
+    prepare()
     match kind:
         case "factory":
-            _check(found, spec)
+            if not inspect.isclass(found) and hasattr(found, "check"):
+                found.check()  # so that it says now, and not at the first login, that it can make none
             return _Factory(found)
         case "factory of a context":
             return _ContextFactory(found)
         case "plain" | "plain with turn":
             return _Shared(functools.partial(PlainAgent, wants_turn=kind == "plain with turn"), found)
-
-
-def _of_framework(found: Any, spec: str) -> AgentFactory:
-    try:
-        adapt(found)  # so that what cannot be served is told at the start
-    except UnsupportedAgent as exc:
-        raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
-    return _Shared(adapt, found)  # the object is shared, the memory in its adapter is the session's own
-
-
-def _check(factory: Any, spec: str) -> None:
-    """Let a factory that is an object with a ``check()`` say now, and not at the first login, that it can make none."""
-    if inspect.isclass(factory) or not hasattr(factory, "check"):
-        return
-    try:
-        factory.check()
-    except AgentError as exc:
-        raise AgentNotLoadable(f"cannot load agent '{spec}': {exc}") from exc
 
 
 class _Shared:
@@ -179,6 +215,7 @@ class _Factory:
         self._function = self.__wrapped__ = function
         self._quick = inspect.iscoroutinefunction(function)
         self._native: type | None = None
+        self._warm = False
 
     def __call__(self) -> Agent | Awaitable[Agent]:
         return self._make()
@@ -200,6 +237,9 @@ class _Factory:
         agent = _as_agent(made)
         if agent is made:
             self._native = type(made)
+        if not self._warm and is_adapter(agent):
+            self._warm = True
+            await in_thread(warm_up, agent)
         return agent
 
     def _call(self, *context: Context) -> Any:

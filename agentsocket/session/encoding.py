@@ -30,7 +30,7 @@ def jsonable(value: Any) -> JsonValue:
         # Read back, because what can be written is more than what a client can read.
         return from_json(to_json(value, inf_nan_mode="null", bytes_mode="base64", fallback=str))  # type: ignore[no-any-return]  # from_json is typed Any
     except (PydanticSerializationError, ValueError):
-        return clean(_text(value))
+        return as_text(value)
 
 
 def newest(text: bytes, size: int) -> str:
@@ -46,9 +46,10 @@ def newest(text: bytes, size: int) -> str:
     return part
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return any value as clean text."""
     try:
-        return str(value)
+        return clean(str(value))
     except Exception:  # noqa: BLE001  # what a tool returned may raise anything: a huge integer does, or one too deep
         return f"<{type(value).__name__} that has no text>"
 

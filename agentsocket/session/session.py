@@ -220,6 +220,7 @@ class Session:
 
     def _start(self, request: AgentRequest) -> str:
         task = AgentTask(self._instance, request, self._log, self.context, on_end=self._task_ended)
+        task.turn.max_tool_output = self._settings.max_tool_output
         self.tasks[task.id] = task
         self._owner.begin(task)
         if request.request_id:

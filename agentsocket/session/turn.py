@@ -11,6 +11,7 @@ from agentsocket.agent.contract import Context
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from agentsocket.protocol.frames import InputRequiredFrame, PendingInput, ToolCallFrame, ToolResultFrame
+from agentsocket.session.big_values import BIG, encode_big, weight
 from agentsocket.session.budget import Account
 from agentsocket.session.encoding import OUTPUT_LIMIT, OutputEncoder, clean, jsonable
 from agentsocket.session.frame_log import FrameLog
@@ -31,10 +32,15 @@ class TaskTurn:
         """Whether nothing can be said any more."""
         self._loop = asyncio.get_running_loop()
         self._log = log
+        self.max_tool_output: int | None = None
+        """Bytes that the result of a tool may have."""
         self._output = OutputEncoder(task_id)
         self._text = None if log.account is None else RecentText(log.account)
         self._open_calls: dict[str, str] = {}
         self._inputs: dict[str, tuple[bytes, asyncio.Future[JsonValue]]] = {}
+        self._order = asyncio.Lock()
+        self._in_order = 0
+        """Events that are said one after the other, since the first of them takes its time to be encoded."""
 
     async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
         """Send an event; waits while the client lags.
@@ -46,19 +52,14 @@ class TaskTurn:
         if self._log.room < 0:
             # Before it is said: an agent that gives up waiting has said nothing, so that it cannot pile up either.
             await self._log.breathe()
-        if self.ended:
-            raise _over()
-        if isinstance(event, AgentOutput):
-            for frame in self._output.encode(event.output):
-                self._log.append(frame)
-            if self._text is not None:
-                self._text.append(event.output)
-        elif isinstance(event, ToolCall):
-            self._call(event)
-        elif isinstance(event, ToolResult):
-            self._result(event)
+        if isinstance(event, AgentOutput) and not self._in_order:
+            self._say_text(event)  # first, as it comes by the thousand
+            return
+        big = self._is_big(event)
+        if big or self._in_order:
+            await self._say_in_order(event, big=big)
         else:
-            raise TypeError(f"an agent emits ToolCall, ToolResult and AgentOutput, not {type(event).__name__}")
+            self._say(event)
 
     async def ask(self, question: InputRequired) -> JsonValue:
         """Ask the client, and wait for its answer.
@@ -67,6 +68,9 @@ class TaskTurn:
             TimeoutError: if there is none within ``expires_in`` seconds.
             asyncio.CancelledError: when the task has ended and something of it still runs.
         """
+        if self._in_order:
+            async with self._order:
+                pass  # what was said before it goes first
         if self.ended:
             raise _over()
         pending = _pending(question)
@@ -139,38 +143,92 @@ class TaskTurn:
         if self._log.account is not None:
             self._log.account.count(size)
 
-    def _call(self, call: ToolCall) -> None:
+    def _is_big(self, event: ToolCall | ToolResult | AgentOutput) -> bool:
+        if isinstance(event, ToolResult):
+            most = min(BIG, self.max_tool_output or BIG)
+            return weight(event.tool_output, most) > most
+        return isinstance(event, ToolCall) and weight(event.tool_kwargs, BIG) > BIG
+
+    async def _say_in_order(self, event: ToolCall | ToolResult | AgentOutput, *, big: bool) -> None:
+        """Encode a big value in a thread, while the loop serves the others; what is said meanwhile waits behind it."""
+        self._in_order += 1
+        try:
+            async with self._order:
+                self._say(event, await asyncio.to_thread(self._encode, event) if big else None)
+        finally:
+            self._in_order -= 1
+
+    def _encode(self, event: ToolCall | ToolResult | AgentOutput) -> bytes | None:
+        if isinstance(event, ToolResult):
+            return encode_big(event.tool_output, self.max_tool_output)
+        return encode_big(event.tool_kwargs, None) if isinstance(event, ToolCall) else None
+
+    def _say(self, event: ToolCall | ToolResult | AgentOutput, encoded: bytes | None = None) -> None:
+        if isinstance(event, AgentOutput):
+            self._say_text(event)
+        elif self.ended:
+            raise _over()
+        elif isinstance(event, ToolCall):
+            self._call(event, encoded)
+        elif isinstance(event, ToolResult):
+            self._result(event, encoded)
+        else:
+            raise TypeError(f"an agent emits ToolCall, ToolResult and AgentOutput, not {type(event).__name__}")
+
+    def _say_text(self, output: AgentOutput) -> None:
+        if self.ended:
+            raise _over()
+        for frame in self._output.encode(output.output):
+            self._log.append(frame)
+        if self._text is not None:
+            self._text.append(output.output)
+
+    def _call(self, call: ToolCall, encoded: bytes | None) -> None:
         call_id = clean(call.tool_call_id or secrets.token_hex(8))
         if call_id in self._open_calls:
             return  # two frameworks tell a call again after its approval
         name = self._open_calls[call_id] = clean(call.tool_name)
-        kwargs = jsonable(call.tool_kwargs)
+        kwargs = jsonable(call.tool_kwargs) if encoded is None else {}
         if not isinstance(kwargs, dict):
             kwargs = {"arguments": kwargs}
-        self._log.append(
-            encode(ToolCallFrame(task_id=self.task_id, tool_name=name, tool_kwargs=kwargs, tool_call_id=call_id))
-        )
+        frame = encode(ToolCallFrame(task_id=self.task_id, tool_name=name, tool_kwargs=kwargs, tool_call_id=call_id))
+        if encoded is not None:
+            whole = encoded if encoded.startswith(b"{") else b'{"arguments":%s}' % encoded
+            # Within a string of JSON, a quotation mark is escaped: these can only be the field.
+            frame = frame.replace(b'"tool_kwargs":{}', b'"tool_kwargs":%s' % whole, 1)
+        self._log.append(frame)
 
-    def _result(self, result: ToolResult) -> None:
+    def _result(self, result: ToolResult, encoded: bytes | None) -> None:
         call_id = result.tool_call_id and clean(result.tool_call_id)
         name = clean(result.tool_name)
         if call_id is None:
             call_id = next(self._calls_of(name), None)
         name = self._open_calls.pop(call_id or "", name)
-        self._say_result(result.model_copy(update={"tool_name": name, "tool_call_id": call_id}))
+        self._say_result(result.model_copy(update={"tool_name": name, "tool_call_id": call_id}), encoded)
 
     def _calls_of(self, name: str) -> Iterator[str]:
         return (call_id for call_id, called in self._open_calls.items() if name in {called, ""})
 
-    def _say_result(self, result: ToolResult) -> None:
-        frame = ToolResultFrame(
-            task_id=self.task_id,
-            tool_name=result.tool_name,
-            tool_output=jsonable(result.tool_output),
-            tool_call_id=result.tool_call_id,
-            is_error=result.is_error or None,  # said only where it is so
+    def _say_result(self, result: ToolResult, encoded: bytes | None = None) -> None:
+        frame = self._result_frame(result, jsonable(result.tool_output) if encoded is None else None)
+        limit = self.max_tool_output
+        if encoded is None and limit is not None and len(frame) > limit:  # it looked smaller than it is
+            encoded = encode_big(jsonable(result.tool_output), limit)
+            frame = self._result_frame(result, None)
+        if encoded is not None:
+            frame = frame.replace(b'"tool_output":null', b'"tool_output":%s' % encoded, 1)
+        self._log.append(frame)
+
+    def _result_frame(self, result: ToolResult, output: JsonValue) -> bytes:
+        return encode(
+            ToolResultFrame(
+                task_id=self.task_id,
+                tool_name=result.tool_name,
+                tool_output=output,
+                tool_call_id=result.tool_call_id,
+                is_error=result.is_error or None,  # said only where it is so
+            )
         )
-        self._log.append(encode(frame))
 
 
 class RecentText:

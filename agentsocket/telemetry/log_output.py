@@ -9,7 +9,7 @@ from collections import deque
 LIMIT = 1024 * 1024
 """Bytes of lines that wait to be written; what comes on top of that is lost, and counted."""
 
-FLUSH = 1.0
+FLUSH = 0.5
 """Seconds that the end of the process waits for its last lines."""
 
 

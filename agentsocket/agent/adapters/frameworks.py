@@ -1,10 +1,13 @@
 """Which framework an agent object is of, and the adapter for it. Imports none of them."""
 
+import contextlib
 import re
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, cast
 
+from agentsocket.agent.adapters.warming import warm_libraries
 from agentsocket.agent.contract import Agent
 
 
@@ -89,6 +92,34 @@ def recognise(obj: object) -> str | None:
     return found and found[0].module
 
 
+def recognise_class(cls: type) -> str | None:
+    """The same for what a class makes."""
+    found = _find_class(cls)
+    return found and found[0].module
+
+
+def prepare() -> None:
+    """Get the frameworks that are imported already, and their adapters, ready: their agents may come at any login."""
+    for row in FRAMEWORKS:
+        imported = any(name.startswith(row.modules) for name in list(sys.modules))
+        if imported and _release(row.package) >= row.oldest:
+            with contextlib.suppress(Exception):  # it is told when such an agent is to be served
+                import_module(f"{__package__}.{row.module}")
+                warm_libraries()
+
+
+def warm_up(agent: Agent) -> None:
+    """Have an adapter do now what its framework would do at the first message, on the loop and for long."""
+    with contextlib.suppress(Exception):  # a message will tell what is wrong
+        getattr(agent, "warm_up", lambda: None)()
+    warm_libraries()
+
+
+def is_adapter(agent: Agent) -> bool:
+    """Whether it is one of the adapters here."""
+    return type(agent).__module__.startswith(f"{__package__}.")
+
+
 def adapt(obj: object, **run_options: Any) -> Agent:
     """An agent for one session. Several may be made of one object: memory is the adapter's, not the object's.
 
@@ -114,7 +145,11 @@ def adapt(obj: object, **run_options: Any) -> Agent:
 
 def _find(obj: object) -> tuple[Framework, bool] | None:
     """The row of the nearest of the object's classes that is in the table, and whether that class is served."""
-    for cls in type(obj).__mro__:
+    return _find_class(type(obj))
+
+
+def _find_class(nearest: type) -> tuple[Framework, bool] | None:
+    for cls in nearest.__mro__:
         for row in FRAMEWORKS:
             if cls.__module__.startswith(row.modules) and cls.__name__ in row.served | row.refused:
                 # A module may have the same name as a framework's ("agents"), and nothing to do with it.

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable
 from typing import Any
 
-from pydantic_ai.agent import AbstractAgent
+from pydantic_ai.agent import AbstractAgent, Agent
 from pydantic_ai.capabilities import (
     AbstractCapability,
     HandleDeferredToolCalls,
@@ -22,7 +22,7 @@ from pydantic_ai.messages import (
     TextPart,
     TextPartDelta,
 )
-from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.models import ModelRequestContext, infer_model
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
 
@@ -38,6 +38,13 @@ class PydanticAIAgent:
         self.memory: Memory[ModelMessage] = Memory()
         self._agent = agent
         self._options = options
+
+    def warm_up(self) -> None:
+        """Make the model of an agent that has only its name: the first run would, and import its provider for that."""
+        if isinstance(self._agent.model, str):
+            model = infer_model(self._agent.model)
+            if isinstance(self._agent, Agent):
+                self._agent.model = model
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, as Pydantic AI has it; ``ModelRetry`` does not."""
