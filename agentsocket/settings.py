@@ -16,6 +16,7 @@ from agentsocket.setting_types import (
     Count,
     CountOrNone,
     FileOrNone,
+    Folder,
     Grace,
     Hosts,
     Networks,
@@ -78,6 +79,9 @@ class Settings(BaseModel):
     log_users: bool = Field(default=False, description="log the ids of users, which are personal data")
     tls_cert: FileOrNone = Field(None, description="path of the TLS certificate chain, a PEM file")
     tls_key: FileOrNone = Field(None, description="path of the TLS private key, a PEM file")
+    base_path: Folder = Field(
+        "", description="path under which a proxy shows the server, /agent say, where it passes that path on"
+    )
     console: bool = Field(default=True, description="serve the browser console")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged: debug, info, warning or error"
@@ -247,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(ENV_FILE, help=text, metavar="PATH")
     for name, field in Settings.model_fields.items():
         default = ",".join(field.default) or "none" if isinstance(field.default, tuple) else field.default
-        shown = "none" if default is None else default
+        shown = "none" if default in {None, ""} else default
         text = f"{field.description} (default: {shown}; {_variable(name)})".replace("%", "%%")
         if field.annotation is bool:
             parser.add_argument(_flag(name), help=text, action=argparse.BooleanOptionalAction)
