@@ -28,9 +28,12 @@ except BaseException:  # what is imported may catch anything
 
 FORKING = """
 import os, signal, time
+ready, telling = os.pipe()
 if (child := os.fork()) == 0:
+    os.write(telling, b"x")
     while True:
         time.sleep(0.01)
+os.read(ready, 1)
 os.kill(child, signal.SIGTERM)
 print("child ended by", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
