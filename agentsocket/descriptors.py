@@ -17,11 +17,14 @@ USUAL_CAPS = (1 << 20, 1 << 16, 10240, 4096)
 def fit_to_descriptors(settings: Settings) -> Settings:
     """Raise the limit of open files as far as the system lets, and have no more connections than it has room for."""
     limit = _raise_limit()
-    room = max(1, limit - RESERVED_DESCRIPTORS)
-    if limit != resource.RLIM_INFINITY and room < settings.max_connections:
-        logger.warning("only %d files may be open: %d connections at most", limit, room)
-        return settings.model_copy(update={"max_connections": room})
-    return settings
+    room = limit - RESERVED_DESCRIPTORS
+    if limit == resource.RLIM_INFINITY or room >= settings.max_connections:
+        return settings
+    if room <= 0:
+        logger.warning("only %d files may be open: hardly enough for the server itself", limit)
+        return settings
+    logger.warning("only %d files may be open: %d connections at most", limit, room)
+    return settings.model_copy(update={"max_connections": room})
 
 
 def _raise_limit() -> int:

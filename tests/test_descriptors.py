@@ -54,12 +54,15 @@ def test_the_limit_is_what_the_system_gives(  # noqa: PLR0913, PLR0917  # a syst
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize(("limit", "room"), [(1024, 1024 - RESERVED_DESCRIPTORS), (50, 1)])
-def test_fewer_files_than_connections_are_told_and_there_are_fewer_connections(
-    limit: int, room: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("limit", "connections", "told"),
+    [(1024, 1024 - RESERVED_DESCRIPTORS, "960 connections at most"), (50, 2000, "hardly enough for the server itself")],
+)
+def test_fewer_files_than_connections_are_told(
+    limit: int, connections: int, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     system = System(limit, UNLIMITED, 0)
     monkeypatch.setattr(resource, "getrlimit", system.getrlimit)
     monkeypatch.setattr(resource, "setrlimit", system.setrlimit)
-    assert fit_to_descriptors(SETTINGS).max_connections == room
-    assert caplog.messages == [f"only {limit} files may be open: {room} connections at most"]
+    assert fit_to_descriptors(SETTINGS).max_connections == connections
+    assert caplog.messages == [f"only {limit} files may be open: {told}"]
