@@ -7,7 +7,6 @@ gc.disable()  # nothing that is imported is garbage, and to look for some takes 
 import asyncio
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -20,9 +19,11 @@ from agentsocket.containment import exits, forks
 from agentsocket.containment.leaving import Departure
 from agentsocket.containment.stopping import stop
 from agentsocket.containment.threads import Threads
+from agentsocket.descriptors import fit_to_descriptors
 from agentsocket.env_file import read_env_file
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings, SettingsError, load_settings, oddities, program
+from agentsocket.signals import STOPS, note_signals, on_hangup
 from agentsocket.telemetry import logs
 from agentsocket.telemetry.watchdog import Watchdog
 
@@ -31,25 +32,20 @@ gc.enable()
 
 logger = logging.getLogger("agentsocket")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What ends the server; a second one ends it now."""
-
 RESISTANCE = 0.1
 """Seconds that what still runs on the loop has to end when all is over."""
 
 GC_THRESHOLDS = (20_000, 5, 5)
 """For ``gc.set_threshold``: a session is some hundred objects, so the default of 700 looks after every few of them."""
 
-RESERVED_DESCRIPTORS = 64
-"""Open files that are not connections: the listener, logs, what agents open."""
-
 
 def main() -> NoReturn:
     """Run the server until it is told to stop, then end the process.
 
-    The exit code is 0 after SIGINT or SIGTERM, 1 if the address cannot be listened on, 2 if a setting is wrong or the
-    agent cannot be loaded.
+    The exit code is 0 after SIGINT, SIGTERM and their like, 1 if the address cannot be listened on, 2 if a setting is
+    wrong or the agent cannot be loaded.
     """
+    note_signals()
     departure = Departure()
     departure.leave(_serve(departure))
 
@@ -58,7 +54,7 @@ def _serve(departure: Departure) -> int:
     make_way()
     try:
         settings = _read_settings()
-        settings = _fit_to_descriptors(settings)
+        settings = fit_to_descriptors(settings)
         agents, hook = load(settings.agent, settings.auth)
         server = AgentServer(settings, agents, hook)
         logs.hold()
@@ -73,6 +69,7 @@ def _serve(departure: Departure) -> int:
     loop.set_exception_handler(logs.LoopErrors())
     told = asyncio.Event()
     _on_signal(settings, departure, loop, told.set)
+    on_hangup(loop, server.reload_certificate)
     return exits.run(loop, _run(settings, server, told, departure))
 
 
@@ -83,8 +80,8 @@ async def _run(settings: Settings, server: AgentServer, told: asyncio.Event, dep
         where = f"{settings.host}:{settings.port}"
         print(f"{program()}: cannot listen on {where}: {exc.strerror or exc}", file=sys.stderr)
         return 1
-    forks.keep_apart(asyncio.get_running_loop(), {server.port}, SIGNALS)
-    print(banner(settings, server.port), flush=True)
+    forks.keep_apart(asyncio.get_running_loop(), {server.port}, {*STOPS, signal.SIGHUP})
+    print(banner(settings, server.addresses), flush=True)
     # What is there now stays: the collector need not look at it again each time that sessions come and go.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -118,7 +115,7 @@ def _on_signal(
         departure.signal(settings.shutdown_grace)
         loop.call_soon_threadsafe(then)
 
-    for number in SIGNALS:
+    for number in STOPS:
         signal.signal(number, handle)
 
 
@@ -154,17 +151,6 @@ def _read_settings() -> Settings:
         print(env_file, flush=True)
     for oddity in oddities(os.environ):
         logger.warning("%s", oddity)
-    return settings
-
-
-def _fit_to_descriptors(settings: Settings) -> Settings:
-    """Raise the limit of open files, and stay below it: a server that has none left cannot even say so."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    room = hard - RESERVED_DESCRIPTORS
-    if 0 < room < settings.max_connections:
-        logger.warning("only %d files may be open: %d connections at most", hard, room)
-        return settings.model_copy(update={"max_connections": room})
     return settings
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import itertools
+import logging
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ from agentsocket.identity.reception import Reception
 from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.session.manager import SessionManager
 from agentsocket.settings import Settings, SettingsError
+from agentsocket.sockets import listen
+
+logger = logging.getLogger("agentsocket.server")
 
 AT_ONCE, BACKLOG = 16, 1024
 """Sockets that are accepted in one iteration of the loop, and that may wait for it; asyncio has one number for both."""
@@ -49,7 +53,7 @@ class AgentServer:
         reception = Reception(authenticator_for(settings, authenticate), settings.max_failed_logins)
         self.connections: set[AgentConnection] = set()
         self._settings = settings
-        self._gatekeeper = Gatekeeper(settings, self.manager)
+        self._gatekeeper = Gatekeeper(settings, self.manager, reception.authenticator.ambient)
         self._listener = Listener(
             settings,
             check=self._gatekeeper.check,
@@ -61,7 +65,7 @@ class AgentServer:
             batch=Batch(),
             ids=itertools.count(1),
         )
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._tls = _tls(settings)
 
     async def start(self) -> None:
@@ -71,16 +75,12 @@ class AgentServer:
             OSError: if the address cannot be listened on.
         """
         settings = self._settings
-        self._server = await asyncio.get_running_loop().create_server(
-            self._accept,
-            settings.host,
-            settings.port,
-            backlog=AT_ONCE,
-        )
-        for listener in self._server.sockets:
+        for listening in listen(settings.host, settings.port):
             # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
-            with listener.dup() as same:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
+            loop = asyncio.get_running_loop()
+            self._servers.append(await loop.create_server(self._accept, sock=listening, backlog=AT_ONCE))
+            with listening.dup() as same:
                 same.listen(BACKLOG)
 
     def _accept(self) -> asyncio.BaseProtocol:
@@ -88,18 +88,33 @@ class AgentServer:
         return connection if self._tls is None else TlsProtocol(connection, self._tls)
 
     @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """The addresses that it listens at, each with its port; empty before the start."""
+        names = [listening.getsockname() for server in self._servers for listening in server.sockets]
+        return [(str(name[0]), int(name[1])) for name in names]
+
+    @property
     def port(self) -> int:
-        """The port that it listens on."""
-        assert self._server is not None  # noqa: S101  # asked for before the start: a bug of the caller's
-        return int(self._server.sockets[0].getsockname()[1])
+        """The port that it listens on, the same at each of its addresses."""
+        return self.addresses[0][1]
+
+    def reload_certificate(self) -> None:
+        """Read the TLS files anew, for the connections to come; where they hold no certificate, the old one stays."""
+        if self._tls is None:
+            return
+        try:
+            self._tls = _tls(self._settings)
+        except SettingsError as exc:
+            logger.error("the certificate stays as it was: %s", exc)  # noqa: TRY400  # it says it all
+        else:
+            logger.info("the certificate was read anew")
 
     async def shut_down(self) -> None:
         """Let the running tasks end within the grace, stop the rest, say goodbye to every client, close the agents."""
-        assert self._server is not None  # noqa: S101
         deadline = asyncio.get_running_loop().time() + self._settings.shutdown_grace + SHUTDOWN
         # Until here a health check still hears "503", and a client that it is refused.
         await self.manager.drain(self._settings.shutdown_grace)
-        self._server.close()
+        self._stop_listening()
         for connection in list(self.connections):
             connection.hang_up(CloseCode.GOING_AWAY, "the server is shutting down")
         left = min(self._settings.close_timeout, deadline - asyncio.get_running_loop().time())
@@ -110,11 +125,14 @@ class AgentServer:
 
     def abort(self) -> None:
         """Close whatever is still open, at once."""
-        if self._server is not None:
-            self._server.close()
+        self._stop_listening()
         for connection in list(self.connections):
             connection.transport.abort()
         self.manager.release()
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -116,6 +116,14 @@ def _listened_on(value: str) -> str:
     return value
 
 
+def _folder(value: str) -> str:
+    """Return ``/agent`` for ``agent``, ``/agent`` and ``/agent/``, and nothing for ``/``."""
+    parts = [part for part in value.strip().split("/") if part]
+    if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) and part.strip(".") for part in parts):
+        raise ValueError("a path, such as /agent, of letters, digits, and - . _ ~")
+    return "".join(f"/{part}" for part in parts)
+
+
 def _existing(value: Path) -> Path:
     if not value.is_file():
         raise ValueError("there is no such file")
@@ -138,4 +146,5 @@ Agents = Annotated[Items, Field(min_length=1)]
 Networks = Annotated[Items, AfterValidator(_networks)]
 Hosts = Annotated[Items, AfterValidator(_hosts)]
 Origins = Annotated[Items, AfterValidator(_origins)]
+Folder = Annotated[str, AfterValidator(_folder)]
 FileOrNone = Annotated[Annotated[Path, AfterValidator(_existing)] | None, BeforeValidator(_stripped)]

@@ -16,6 +16,7 @@ from agentsocket.setting_types import (
     Count,
     CountOrNone,
     FileOrNone,
+    Folder,
     Grace,
     Hosts,
     Networks,
@@ -46,103 +47,116 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: Address = Field("0.0.0.0", description="address to listen on")  # noqa: S104  # open by design, and warned about
-    port: int = Field(8765, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    host: Address = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104  # open by design, and warned about
+    port: int = Field(default=8765, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     agent: Agents = Field(
-        ("agentsocket.offline_agent:create_agent",),
+        default=("agentsocket.offline_agent:create_agent",),
         description="the agent to serve, module:attribute or file.py:attribute; "
         "several as name=module:attribute each, the first is the default",
     )
-    auth_token: TextOrNone = Field(None, description="token that a login must carry")
+    auth_token: TextOrNone = Field(default=None, description="token that a login must carry")
     auth: TextOrNone = Field(
-        None, description="function of your own that decides about logins, module:function or file.py:function"
+        default=None, description="function of your own that decides about logins, module:function or file.py:function"
     )
-    auth_timeout: Seconds = Field(5, description="seconds that deciding about one login may take")
+    auth_timeout: Seconds = Field(default=5, description="seconds that deciding about one login may take")
     auth_header: TextOrNone = Field(
-        None, description="name of the header in which one of --trusted-proxies names whom it has logged in"
+        default=None, description="name of the header in which one of --trusted-proxies names whom it has logged in"
     )
     jwt_key: FileOrNone = Field(
-        None, description="path of the public key (PEM), or of the secret, that signed tokens are verified by"
+        default=None, description="path of the public key (PEM), or of the secret, that signed tokens are verified by"
     )
-    jwt_jwks_url: TextOrNone = Field(None, description="address of the keys that signed tokens are verified by (JWKS)")
-    jwt_audience: TextOrNone = Field(None, description="audience that a signed token must be for; any for any")
-    jwt_issuer: TextOrNone = Field(None, description="issuer that a signed token must be from; any for any")
+    jwt_jwks_url: TextOrNone = Field(
+        default=None, description="address of the keys that signed tokens are verified by (JWKS)"
+    )
+    jwt_audience: TextOrNone = Field(default=None, description="audience that a signed token must be for; any for any")
+    jwt_issuer: TextOrNone = Field(default=None, description="issuer that a signed token must be from; any for any")
     max_failed_logins: CountOrNone = Field(
-        10, description="number of failed logins from one address within a minute after which it has to wait"
+        default=10, description="number of failed logins from one address within a minute after which it has to wait"
     )
-    max_sessions_per_user: CountOrNone = Field(None, description="number of sessions that one user may have")
-    max_tasks_per_user: CountOrNone = Field(None, description="number of tasks that one user runs at once")
+    max_sessions_per_user: CountOrNone = Field(default=None, description="number of sessions that one user may have")
+    max_tasks_per_user: CountOrNone = Field(default=None, description="number of tasks that one user runs at once")
     user_requests_per_minute: CountOrNone = Field(
-        None, description="number of requests that one user may send a minute"
+        default=None, description="number of requests that one user may send a minute"
     )
     log_users: bool = Field(default=False, description="log the ids of users, which are personal data")
-    tls_cert: FileOrNone = Field(None, description="path of the TLS certificate chain, a PEM file")
-    tls_key: FileOrNone = Field(None, description="path of the TLS private key, a PEM file")
+    tls_cert: FileOrNone = Field(default=None, description="path of the TLS certificate chain, a PEM file")
+    tls_key: FileOrNone = Field(default=None, description="path of the TLS private key, a PEM file")
+    base_path: Folder = Field(
+        default="", description="path under which a proxy shows the server, /agent say, where it passes that path on"
+    )
     console: bool = Field(default=True, description="serve the browser console")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least level that is logged: debug, info, warning or error"
+        default="info", description="least level that is logged: debug, info, warning or error"
     )
 
-    max_tasks: Count = Field(16, description="number of tasks that one session runs at once")
-    max_total_tasks: Count = Field(1000, description="number of tasks that all sessions run at once")
-    max_sessions: Count = Field(4000, description="number of sessions, those that wait for their client included")
+    max_tasks: Count = Field(default=16, description="number of tasks that one session runs at once")
+    max_total_tasks: Count = Field(default=1000, description="number of tasks that all sessions run at once")
+    max_sessions: Count = Field(
+        default=4000, description="number of sessions, those that wait for their client included"
+    )
     max_sessions_per_address: CountOrNone = Field(
-        200, description="number of sessions opened from one address; loopback addresses are exempt"
+        default=200, description="number of sessions opened from one address; loopback addresses are exempt"
     )
-    max_connections: Count = Field(2000, description="number of connections that are open at once")
+    max_connections: Count = Field(default=2000, description="number of connections that are open at once")
     max_connections_per_address: CountOrNone = Field(
-        100, description="number of connections from one address; loopback addresses are exempt"
+        default=100, description="number of connections from one address; loopback addresses are exempt"
     )
-    max_message_size: Count = Field(256 * 1024, description="bytes that one message from a client may have")
-    max_login_size: Count = Field(16 * 1024, description="bytes that one message may have before the login")
+    max_message_size: Count = Field(default=256 * 1024, description="bytes that one message from a client may have")
+    max_login_size: Count = Field(default=16 * 1024, description="bytes that one message may have before the login")
     max_tool_output: CountOrNone = Field(
-        1_000_000, description="bytes that the result of a tool may have; a larger one is cut, and says so"
+        default=1_000_000, description="bytes that the result of a tool may have; a larger one is cut, and says so"
     )
-    max_queue: Count = Field(4, description="number of messages of one connection that wait to be read")
-    max_errors: CountOrNone = Field(20, description="number of errors within a minute that close a connection")
-    max_threads: Count = Field(64, description="number of threads for synchronous agents and tools")
-    rate_limit: RateOrNone = Field(100, description="number of messages a second that one connection may send")
-    rate_burst: Count = Field(200, description="number of messages that may come at once on top of that")
+    max_queue: Count = Field(default=4, description="number of messages of one connection that wait to be read")
+    max_errors: CountOrNone = Field(default=20, description="number of errors within a minute that close a connection")
+    max_threads: Count = Field(default=64, description="number of threads for synchronous agents and tools")
+    rate_limit: RateOrNone = Field(default=100, description="number of messages a second that one connection may send")
+    rate_burst: Count = Field(default=200, description="number of messages that may come at once on top of that")
     uvloop: bool = Field(default=False, description="run on uvloop, which has to be installed")
     compression: bool = Field(
         default=False, description="offer permessage-deflate, which takes some 50 kB of memory a connection"
     )
-    send_buffer: BufferSize = Field(64 * 1024, description="bytes of the kernel's send buffer of one connection")
+    send_buffer: BufferSize = Field(
+        default=64 * 1024, description="bytes of the kernel's send buffer of one connection"
+    )
 
-    handshake_timeout: Seconds = Field(5, description="seconds that a connection has to become a WebSocket")
-    login_timeout: Seconds = Field(10, description="seconds that a connection has to log in")
-    ping_interval: SecondsOrNone = Field(15, description="seconds between two keepalive pings to a client")
-    ping_timeout: Seconds = Field(8, description="seconds that a client has to answer a ping")
-    write_deadline: Seconds = Field(10, description="seconds after which a client that reads nothing is cut off")
-    close_timeout: Seconds = Field(2, description="seconds that a closing connection has to close")
-    cancel_timeout: Seconds = Field(10, description="seconds that an agent has to stop when it is cancelled")
+    handshake_timeout: Seconds = Field(default=5, description="seconds that a connection has to become a WebSocket")
+    login_timeout: Seconds = Field(default=10, description="seconds that a connection has to log in")
+    ping_interval: SecondsOrNone = Field(default=15, description="seconds between two keepalive pings to a client")
+    ping_timeout: Seconds = Field(default=8, description="seconds that a client has to answer a ping")
+    write_deadline: Seconds = Field(
+        default=10, description="seconds after which a client that reads nothing is cut off"
+    )
+    close_timeout: Seconds = Field(default=2, description="seconds that a closing connection has to close")
+    cancel_timeout: Seconds = Field(default=10, description="seconds that an agent has to stop when it is cancelled")
     agent_creation_timeout: Seconds = Field(
-        30, description="seconds that the agent of a new session may take to be made"
+        default=30, description="seconds that the agent of a new session may take to be made"
     )
-    agent_timeout: SecondsOrNone = Field(None, description="seconds that one task may run")
-    shutdown_grace: Grace = Field(10, description="seconds that running tasks have to end when the server is stopped")
+    agent_timeout: SecondsOrNone = Field(default=None, description="seconds that one task may run")
+    shutdown_grace: Grace = Field(
+        default=10, description="seconds that running tasks have to end when the server is stopped"
+    )
     block_warning: SecondsOrNone = Field(
-        1, description="seconds that the event loop may stand still before the log says where it stands"
+        default=1, description="seconds that the event loop may stand still before the log says where it stands"
     )
 
-    resume_window: Seconds = Field(120, description="seconds that a resumable session waits for its client")
+    resume_window: Seconds = Field(default=120, description="seconds that a resumable session waits for its client")
     resume_log_size: Count = Field(
-        1024 * 1024, description="bytes of frames that a session keeps for a client that comes back"
+        default=1024 * 1024, description="bytes of frames that a session keeps for a client that comes back"
     )
-    resume_log_frames: Count = Field(4096, description="number of frames that it keeps for such a client")
+    resume_log_frames: Count = Field(default=4096, description="number of frames that it keeps for such a client")
     resume_memory: Count = Field(
-        256 * 1024 * 1024, description="bytes that all sessions together keep for clients that come back"
+        default=256 * 1024 * 1024, description="bytes that all sessions together keep for clients that come back"
     )
 
     allowed_origins: Origins = Field(
-        (),
+        default=(),
         description="web origins that may connect beside the server's own, such as https://app.example; commas between",
     )
     allowed_hosts: Hosts = Field(
-        (), description="host names that browsers may use for this server, without a port; commas between"
+        default=(), description="host names that browsers may use for this server, without a port; commas between"
     )
     trusted_proxies: Networks = Field(
-        (), description="addresses or networks whose X-Forwarded-For is believed; commas between"
+        default=(), description="addresses or networks whose X-Forwarded-For is believed; commas between"
     )
 
 
@@ -247,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(ENV_FILE, help=text, metavar="PATH")
     for name, field in Settings.model_fields.items():
         default = ",".join(field.default) or "none" if isinstance(field.default, tuple) else field.default
-        shown = "none" if default is None else default
+        shown = "none" if default in {None, ""} else default
         text = f"{field.description} (default: {shown}; {_variable(name)})".replace("%", "%%")
         if field.annotation is bool:
             parser.add_argument(_flag(name), help=text, action=argparse.BooleanOptionalAction)

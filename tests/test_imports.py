@@ -23,9 +23,12 @@ containment
 agent                  protocol identity containment
 session                protocol identity agent containment telemetry settings
 connection             protocol identity agent session telemetry console settings
-server                 protocol identity agent session connection settings
+signals
+sockets
+descriptors            settings
+server                 protocol identity agent session connection settings sockets
 banner                 settings
-process                agent containment server banner telemetry settings env_file
+process                agent containment server banner descriptors signals telemetry settings env_file
 __main__               process
 
 client                 protocol
@@ -61,6 +64,9 @@ ORDER = {
         "manager",
     ],
     "connection": [
+        "addresses",
+        "origins",
+        "request",
         "limits",
         "census",
         "kernel",

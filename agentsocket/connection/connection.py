@@ -11,19 +11,22 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from typing import NamedTuple, cast
 
 from websockets.extensions.base import ServerExtensionFactory
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import CONNECTING, OPEN
+from websockets.http11 import Response
+from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from agentsocket.connection.addresses import plain
 from agentsocket.connection.census import Lobby
 from agentsocket.connection.cutter import CLOSE, Piece
 from agentsocket.connection.inbox import Inbox, Reader, Turns
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.pace import Pace
+from agentsocket.connection.request import BadRequest, Request, RequestReader
 from agentsocket.connection.writer import Batch, FrameWriter
 from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.settings import Settings
@@ -32,10 +35,8 @@ from agentsocket.telemetry import logs
 logger = logging.getLogger("agentsocket.connection")
 library_logger = logging.getLogger("websockets.server")
 
-MAX_HANDSHAKE = 32 * 1024
-"""Bytes of a handshake. A megabyte of valid headers costs half a second of CPU, before anybody has logged in."""
-
-END_OF_REQUEST = b"\r\n\r\n"
+ANY_REQUEST = b"GET / HTTP/1.1\r\n\r\n"
+"""What the library takes for the request that it waits for: the true one is read here."""
 
 READ_SIZE = 64 * 1024
 """Bytes that are read at once."""
@@ -80,7 +81,7 @@ class AgentConnection(asyncio.Protocol):
         )
         self.request: Request | None = None
         self.address = ""
-        """The peer's IP address, as it was when the socket was accepted; empty where it had gone again by then."""
+        """The peer's IP address, as ``plain`` writes it; empty where it had gone again when the socket was accepted."""
         self.client_address = ""
         """The client's IP address: the peer's, or what trusted proxies say of it."""
         self.peer_trusted = False
@@ -93,7 +94,7 @@ class AgentConnection(asyncio.Protocol):
         self.lost = self._loop.create_future()
         """Done when the connection is closed."""
         self._listener, self._settings = listener, listener.settings
-        self._handshake = b""
+        self._request_reader: RequestReader | None = RequestReader()
         self._inbox: Inbox | None = None
         self._pings = TokenBucket(PING_RATE, PING_BURST)
         self._awaits_pong = False
@@ -117,6 +118,11 @@ class AgentConnection(asyncio.Protocol):
         self._awaits_pong = False
         if self.protocol.state is OPEN:
             self._wait(seconds, functools.partial(self.hang_up, code, reason))
+
+    def take_messages(self, size: int) -> None:
+        """Take messages of up to so many bytes."""
+        # Its name was another one before the library's release 16.
+        vars(self.protocol).update(max_message_size=size, max_size=size)
 
     def keep_alive(self) -> None:
         """Keep the connection, as long as its peer answers pings."""
@@ -157,7 +163,7 @@ class AgentConnection(asyncio.Protocol):
         self._counted = True
         self._use(transport)
         self._listener.connections.add(self)
-        self.address = str((transport.get_extra_info("peername") or ("",))[0])
+        self.address = plain(str((transport.get_extra_info("peername") or ("",))[0]))
         if self.address and self._listener.lobby.admit(self):
             return True
         transport.abort()
@@ -178,6 +184,8 @@ class AgentConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Close: a peer that will say nothing more is gone."""
+        if self._request_reader is not None and self._request_reader.begun:
+            self._turn_away(BadRequest(HTTPStatus.BAD_REQUEST, "Half a request is none."))
         if self._inbox is None or self._inbox.reading:
             self.protocol.receive_eof()
             self._send()
@@ -211,31 +219,36 @@ class AgentConnection(asyncio.Protocol):
         self.writer = FrameWriter(self.protocol, transport, self._listener.batch)
         self._pace = Pace(self.writer, self._settings.write_deadline)
 
-    def _take_handshake(self, data: bytes) -> None:
-        """Take the request, then what came behind it: the library trips over what comes before it has answered that."""
-        known = len(self._handshake)
-        self._handshake += data
-        if len(self._handshake) > MAX_HANDSHAKE:
-            logger.info("handshake of more than %d bytes from %s", MAX_HANDSHAKE, self.address)
-            self.transport.abort()
+    def _take_handshake(self, reader: RequestReader, data: bytes) -> None:
+        """Take the request, then what came behind it: that has to wait until the request is answered."""
+        try:
+            request = reader.feed(data)
+        except BadRequest as exc:
+            self._turn_away(exc)
             return
-        head, end, early = self._handshake.partition(END_OF_REQUEST)
-        self.protocol.receive_data(data[: max(0, len(head) + len(end) - known)])
-        for event in self.protocol.events_received():
-            if isinstance(event, Request):
-                self._open(event)
-        self._send()
-        if self._inbox is not None:
-            self._handshake = b""
-            self._inbox.feed(early)
+        if request is not None:
+            self._open(request)
+            if self._inbox is not None:
+                self._inbox.feed(reader.early)
+
+    def _turn_away(self, why: BadRequest) -> None:
+        logger.info("no request from %s: %d, %s", self.address, why.status, why)
+        self._answer(self.protocol.reject(why.status, f"{why}\n"))
 
     def _open(self, request: Request) -> None:
         self.request = request
-        self.protocol.send_response(self._listener.check(self, request) or self.protocol.accept(request))
-        self._send()
+        self._answer(self._listener.check(self, request) or self.protocol.accept(request.for_library()))
         if self.protocol.state is OPEN:
             self._listener.lobby.open(self)
             self._inbox = Inbox(self, self._listener.new_reader(self), self._settings.max_queue, self._listener.turns)
+
+    def _answer(self, response: Response) -> None:
+        """Answer the one request of this connection."""
+        self._request_reader = None
+        self.protocol.receive_data(ANY_REQUEST)
+        self.protocol.events_received()
+        self.protocol.send_response(response)
+        self._send()
 
     def _send(self) -> None:
         """Send what the protocol itself has to say, all of it in one write."""
@@ -258,8 +271,8 @@ class AgentConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take data from the peer."""
         logs.IDS.set(self.log_ids)
-        if self.protocol.state is CONNECTING:
-            self._take_handshake(data)
+        if self._request_reader is not None:
+            self._take_handshake(self._request_reader, data)
         elif self._inbox is not None and self.protocol.state is OPEN:
             self._inbox.feed(data)
 

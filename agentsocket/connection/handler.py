@@ -251,7 +251,7 @@ class ConnectionHandler:
 
     def _enter(self, login: Login, session: Session, response: LoginResponse) -> None:
         self._connection.keep_alive()
-        self._connection.protocol.max_message_size = self._settings.max_message_size
+        self._connection.take_messages(self._settings.max_message_size)
         self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}"
         self._session = session
         if (user := session.context.user) is not None:

@@ -1,20 +1,24 @@
 """Who may open a connection: limits, Host and Origin, and the few paths that answer plain HTTP."""
 
-import ipaddress
 import logging
-import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
+from urllib.parse import parse_qs
 
 from pydantic_core import to_json
-from websockets.http11 import Request, Response
+from websockets.datastructures import Headers
+from websockets.http11 import Response
 
 from agentsocket import __version__
+from agentsocket.connection.addresses import Proxies, is_loopback
 from agentsocket.connection.connection import AgentConnection
+from agentsocket.connection.origins import Origins, Refusal
+from agentsocket.connection.request import Request
 from agentsocket.console.files import Console
 from agentsocket.identity.reception import address_group
 from agentsocket.session.manager import SessionManager
@@ -22,45 +26,99 @@ from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket.handshake")
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 DESCRIPTION: Final = Path(__file__).parents[1] / "protocol" / "asyncapi.json"
+
+METHODS: Final = "GET, HEAD, OPTIONS"
+
+SHUTTING_DOWN: Final = Refusal("shutting_down", "The server is shutting down.")
+CROWDED: Final = Refusal("connections", "The server has as many connections as it may.", "--max-connections")
+CROWDED_ADDRESS: Final = Refusal(
+    "connections_per_address",
+    "There are too many connections from this address.",
+    "--max-connections-per-address",
+)
+
+MAX_QUERY: Final = 1024
+
+CROWD_LOG_PAUSE: Final = 10.0
+"""Seconds between two log lines about one limit: who runs into it, runs into it often."""
 
 
 class Gatekeeper:
-    """Looks at each opening handshake, and lets it pass or answers it."""
+    """Looks at each request, and lets it pass or answers it."""
 
-    def __init__(self, settings: Settings, manager: SessionManager) -> None:
+    def __init__(self, settings: Settings, manager: SessionManager, ambient: Sequence[str]) -> None:
+        """Check by these settings; ``ambient`` headers may speak for a person without that person's doing."""
         self.open = 0
         """Connections that were let pass and are still open."""
-        self._settings, self._manager = settings, manager
+        self._settings, self._manager, self._ambient = settings, manager, ambient
         self._by_address: Counter[str] = Counter()
-        self._proxies = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
-        names = {"localhost", socket.gethostname(), *settings.allowed_hosts}
-        self._own_names = {name.lower() for name in names}
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._origins = Origins(settings.allowed_hosts, settings.allowed_origins)
         self._console = Console() if settings.console else None
         self._description = DESCRIPTION.read_text()
         self._started = time.monotonic()
+        self._logged: dict[Refusal, float] = {}
 
     def check(self, connection: AgentConnection, request: Request) -> Response | None:
         """Return what to answer instead of an upgrade; nothing where the connection may become a WebSocket."""
-        if request.method != "GET":
-            return None  # the library's answer is right: 405
-        if "Upgrade" not in request.headers:
+        if not request.upgrades:
             return self._answer_http(connection, request)
-        address = self._address_of(connection, request)
-        refusal = self._refuse_origin(connection, request, address) or self._refuse_crowd(connection, address)
+        if request.path != self._settings.base_path and self._below_base(request) is None:
+            return connection.protocol.reject(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
+        if request.has_body:
+            return connection.protocol.reject(HTTPStatus.BAD_REQUEST, "A handshake has no body.\n")
+        if request.version == "1.0":
+            text = "A WebSocket is opened with HTTP/1.1; does a proxy stand in between that speaks 1.0?\n"
+            return connection.protocol.reject(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, text)
+        address = self._proxies.client_of(connection.address, request.headers)
+        origins = request.headers.get_all("Origin")
+        refusal = self._refuse(connection, request, address, origins)
         if refusal is None:
             self._let_pass(connection, address)
-        return refusal
+            return None
+        self._log(refusal, request, address, origins)
+        return _refused(connection, refusal)
 
     def _answer_http(self, connection: AgentConnection, request: Request) -> Response:
-        path = request.path.partition("?")[0]
-        if path == "/healthz":
+        if request.method not in METHODS.split(", "):
+            response = connection.protocol.reject(HTTPStatus.METHOD_NOT_ALLOWED, "This method is not served.\n")
+            response.headers["Allow"] = METHODS
+            return response
+        if request.method == "OPTIONS":
+            headers = Headers({"Date": formatdate(usegmt=True), "Connection": "close", "Allow": METHODS})
+            return Response(HTTPStatus.NO_CONTENT, "No Content", headers, b"")
+        if "Sec-WebSocket-Key" in request.headers:
+            logger.info("a handshake without its Upgrade and Connection: a proxy in between has to pass them on")
+        response = self._answer_get(connection, request)
+        if request.method == "HEAD":
+            response.body = b""
+        return response
+
+    def _answer_get(self, connection: AgentConnection, request: Request) -> Response:
+        path = self._below_base(request)
+        if "/healthz" in {path, request.path}:
             return self._health(connection)
         if path == "/asyncapi.json":
             return _json(connection, HTTPStatus.OK, self._description)
-        page = self._console.respond(path) if self._console is not None else None
+        if path == "/refusal":
+            return self._tell_refusal(connection, request)
+        if path is None and request.path == self._settings.base_path:
+            return self._redirect(connection, request)
+        page = self._console.respond(path) if self._console is not None and path is not None else None
         return page or connection.protocol.reject(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
+
+    def _below_base(self, request: Request) -> str | None:
+        """Return the path as it is without ``base_path``; none where it does not lead there."""
+        base = self._settings.base_path
+        return request.path.removeprefix(base) if request.path.startswith(f"{base}/") else None
+
+    def _redirect(self, connection: AgentConnection, request: Request) -> Response:
+        """Send a browser to the folder: what the page names, it names beside itself."""
+        response = connection.protocol.reject(HTTPStatus.PERMANENT_REDIRECT, "It is a folder.\n")
+        query = f"?{request.query}" if request.query else ""
+        response.headers["Location"] = f"{request.path.rpartition('/')[2]}/{query}"
+        return response
 
     def _health(self, connection: AgentConnection) -> Response:
         down = self._manager.shutting_down
@@ -75,50 +133,54 @@ class Gatekeeper:
         status = HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK
         return _json(connection, status, f"{to_json(state).decode()}\n")
 
-    def _refuse_origin(self, connection: AgentConnection, request: Request, address: str) -> Response | None:
-        hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
-        if len(hosts) != 1:
-            return connection.protocol.reject(HTTPStatus.BAD_REQUEST, "A request has one Host.\n")
-        if not origins or (len(origins) == 1 and self._may_use(origins[0], hosts[0], address)):
-            return None
-        logger.warning("refused a page of origin %.200r, which asked for host %.200r", origins, hosts[0])
-        return connection.protocol.reject(HTTPStatus.FORBIDDEN, "This origin may not use this server.\n")
+    def _tell_refusal(self, connection: AgentConnection, request: Request) -> Response:
+        """Tell a page what a handshake of its own would hear now: a browser keeps that to itself."""
+        address = self._proxies.client_of(connection.address, request.headers)
+        origins = parse_qs(request.query[:MAX_QUERY]).get("origin") or request.headers.get_all("Origin")
+        refusal = self._refuse(connection, request, address, origins)
+        told: dict[str, Any] = {"allowed": refusal is None}
+        if refusal is not None:
+            told |= {"code": refusal.code, "message": refusal.message}
+            if refusal.setting is not None:
+                told["setting"] = refusal.setting
+        return _json(connection, HTTPStatus.OK, f"{to_json(told).decode()}\n")
 
-    def _may_use(self, origin: str, host: str, address: str) -> bool:
-        """Whether a page of this origin may: a browser lets any page open a WebSocket to any host."""
-        if origin in self._settings.allowed_origins:
-            return self._is_own(host)
-        scheme, host_name, port = _split_origin(origin)
-        if not self._is_own(host) or host_name is None:
-            return False
-        _, own_name, own_port = _split_origin(f"{scheme}://{host}")
-        if (host_name, port) == (own_name, own_port):
-            return True
-        return _is_loopback(host_name) and _is_loopback(address)
+    def _refuse(
+        self, connection: AgentConnection, request: Request, address: str, origins: Sequence[str]
+    ) -> Refusal | None:
+        tls = self._settings.tls_cert is not None or self._proxies.is_secure(connection.address, request.headers)
+        ambient = any(self._speaks(request, name) for name in self._ambient)
+        refusal = self._origins.refuse(origins, request.host, address, secure=tls, ambient=ambient)
+        return refusal or self._refuse_crowd(address)
 
-    def _is_own(self, host: str) -> bool:
-        """Whether this is a name of this server, and not a foreign one that was pointed at its address."""
-        _, name, _ = _split_origin(f"http://{host}")
-        return name is not None and (name in self._own_names or _is_address(name))
+    @staticmethod
+    def _speaks(request: Request, name: str) -> bool:
+        """Whether a header speaks for a person: a bearer's token does not, which no browser adds by itself."""
+        values = request.headers.get_all(name)
+        return any(not (name == "authorization" and value.lower().startswith("bearer ")) for value in values)
 
-    def _refuse_crowd(self, connection: AgentConnection, address: str) -> Response | None:
+    def _refuse_crowd(self, address: str) -> Refusal | None:
         limit = self._settings.max_connections_per_address
         if self._manager.shutting_down:
-            text = "The server is shutting down.\n"
-        elif self.open >= self._settings.max_connections:
-            text = "The server has as many connections as it may.\n"
-        elif limit is not None and self._by_address[address] >= limit and not _is_loopback(address):
-            text = "There are too many connections from this address.\n"
-        else:
-            return None
-        response = connection.protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, text)
-        response.headers["Retry-After"] = "5"
-        return response
+            return SHUTTING_DOWN
+        if self.open >= self._settings.max_connections:
+            return CROWDED
+        if limit is not None and self._by_address[address] >= limit and not is_loopback(address):
+            return CROWDED_ADDRESS
+        return None
+
+    def _log(self, refusal: Refusal, request: Request, address: str, origins: Sequence[str]) -> None:
+        if refusal.status is HTTPStatus.FORBIDDEN:
+            template = "refused a page of origin %.200r, which asked for host %.200r: see %s"
+            logger.warning(template, list(origins), request.host, refusal.setting)
+        elif refusal.setting and time.monotonic() - self._logged.get(refusal, -CROWD_LOG_PAUSE) >= CROWD_LOG_PAUSE:
+            self._logged[refusal] = time.monotonic()
+            logger.warning("refused a connection from %s: %s See %s", address, refusal.message, refusal.setting)
 
     def _let_pass(self, connection: AgentConnection, address: str) -> None:
         connection.client_address = address
-        connection.peer_trusted = bool(self._proxies) and self._is_trusted(connection.address)
-        connection.share = "" if _is_loopback(address) else address_group(address)
+        connection.peer_trusted = self._proxies.trust(connection.address)
+        connection.share = "" if is_loopback(address) else address_group(address)
         self.open += 1
         self._by_address[address] += 1
 
@@ -130,18 +192,13 @@ class Gatekeeper:
 
         connection.lost.add_done_callback(release)
 
-    def _address_of(self, connection: AgentConnection, request: Request) -> str:
-        """Return the client's address: that of the peer, or what trusted proxies say of it."""
-        address = connection.address
-        if not self._proxies:
-            return address
-        forwarded = ",".join(request.headers.get_all("X-Forwarded-For")).split(",")
-        while forwarded and self._is_trusted(address) and _is_address(forwarded[-1].strip()):
-            address = forwarded.pop().strip()
-        return address
 
-    def _is_trusted(self, address: str) -> bool:
-        return any(ipaddress.ip_address(address) in network for network in self._proxies)
+def _refused(connection: AgentConnection, refusal: Refusal) -> Response:
+    hint = f" See {refusal.setting}." if refusal.setting else ""
+    response = connection.protocol.reject(refusal.status, f"{refusal.message}{hint}\n")
+    if refusal.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "5"
+    return response
 
 
 def _json(connection: AgentConnection, status: HTTPStatus, text: str) -> Response:
@@ -150,23 +207,3 @@ def _json(connection: AgentConnection, status: HTTPStatus, text: str) -> Respons
     response.headers["Content-Type"] = "application/json"
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _split_origin(origin: str) -> tuple[str, str | None, int | None]:
-    try:
-        parts = urlsplit(origin)
-        return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
-        return "", None, None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_loopback(name: str) -> bool:
-    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)

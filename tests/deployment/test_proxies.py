@@ -179,6 +179,11 @@ async def test_a_page_of_the_public_name_may_connect(kind: Kind, tmp_path: Path)
         assert await status(proxy, f"Origin: https://{proxy.host}") == 101
 
 
+async def test_an_unencrypted_page_of_the_public_name_is_refused(kind: Kind, tmp_path: Path) -> None:
+    async with deployed(kind, tmp_path) as (_, proxy):
+        assert await status(proxy, f"Origin: http://{proxy.host}") == 403
+
+
 async def test_plain_requests_pass_and_a_server_that_stops_says_so(kind: Kind, tmp_path: Path) -> None:
     agent = Scripted()
     async with deployed(kind, tmp_path, agent) as (server, proxy), logged_in(proxy) as peer:

@@ -7,7 +7,7 @@ from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-from agentsocket.process import RESERVED_DESCRIPTORS
+from agentsocket.descriptors import RESERVED_DESCRIPTORS
 from agentsocket.server import SHUTDOWN
 from agentsocket.settings import Settings
 from tests.deployment.proxies import blocks, documented_settings
