@@ -68,6 +68,7 @@ class ConnectionHandler:
         self._reception = reception
         self._session: Session | None = None
         self._failed_logins = 0
+        self._names_features = False
         self._rate = TokenBucket(self._settings.rate_limit, self._settings.rate_burst)
         self._errors = ErrorBudget(self._settings.max_errors)
         self._expiry = Expiry()
@@ -146,6 +147,7 @@ class ConnectionHandler:
     def _login(self, login: Login) -> asyncio.Task[None] | None:
         if self._session is not None:
             raise ProtocolError(ErrorCode.ALREADY_LOGGED_IN, "This connection is logged in; log out first.")
+        self._names_features = login.features is not None
         user = None if self._reception.is_open else self._prove(login)
         if isinstance(user, Awaitable):
             self._connection.keep_alive()
@@ -257,7 +259,7 @@ class ConnectionHandler:
         if (user := session.context.user) is not None:
             response.user, response.expires_in = UserCard(id=user.id, name=user.name), user.expires_in
         self._end_in(response.expires_in)
-        if login.features is not None:
+        if self._names_features:
             self._tell_terms(session, response)
         self.writer.write(encode(response))
         self._connection.beat(HEARTBEAT if "heartbeat" in (login.features or ()) else None)
@@ -283,6 +285,8 @@ class ConnectionHandler:
         self._connection.expect(self._settings.login_timeout, CloseCode.LOGIN_TIMEOUT, "no login in time")
 
     def _refuse(self, error: ErrorFrame) -> None:
+        if error.scope != "user" and not self._names_features:
+            error.scope = None  # of before there were users, when these limits were there already
         if self._session is not None:
             self._session.say(error)
         else:

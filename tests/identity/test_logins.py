@@ -329,14 +329,15 @@ async def test_requests_of_a_user_have_a_rate_of_their_own() -> None:
 
 
 async def test_a_session_limit_and_a_server_limit_say_whose_they_are() -> None:
-    async with identified(Users(), max_tasks=1) as server, logged_in(server, token="ada") as peer:
+    async with identified(Users(), max_tasks=1) as server, logged_in(server, token="ada", features=[]) as peer:
         await peer.request("park")
         assert (await refused(peer, "agent_request", message="who"))["scope"] == "session"
-    async with identified(Users(), max_total_tasks=1) as server, logged_in(server, token="ada") as peer:
+    async with identified(Users(), max_total_tasks=1) as server, logged_in(server, token="ada", features=[]) as peer:
         await peer.request("park")
         assert (await refused(peer, "agent_request", message="who"))["scope"] == "server"
     async with identified(Users(), max_sessions=1) as server, logged_in(server, token="ada"), connected(server) as peer:
-        assert (await refused(peer, token="ada"))["scope"] == "server"
+        assert (await refused(peer, token="ada", features=[]))["scope"] == "server"
+        assert "scope" not in await refused(peer, token="ada")
 
 
 # ---- What an older client sees ---------------------------------------------------------------------------------------
