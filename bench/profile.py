@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=30, help="functions to print")
     options = parser.parse_args()
     with tempfile.NamedTemporaryFile(suffix=".prof") as file:
-        profiled = replace(SERVER, command=("-m", "cProfile", "-o", file.name, *SERVER.command))
+        profiled = replace(SERVER, command=("-m", "bench.profiled_server", file.name))
         SCENARIOS[options.scenario].measure(profiled, options.scale)
         pstats.Stats(file.name).strip_dirs().sort_stats("tottime").print_stats(options.lines)
 

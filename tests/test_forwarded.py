@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentsocket.connection.addresses import Proxies, plain
+from agentsocket.addresses import plain
+from agentsocket.connection.proxies import Proxies
 from agentsocket.server import AgentServer
 from tests.support import serving
 from tests.wire import handshake, wired

@@ -18,11 +18,12 @@ env_file               settings
 protocol
 telemetry
 console
-identity               protocol settings
+addresses
+identity               protocol settings addresses
 containment
 agent                  protocol identity containment
 session                protocol identity agent containment telemetry settings
-connection             protocol identity agent session telemetry console settings
+connection             protocol identity agent session telemetry console settings addresses
 signals
 sockets
 descriptors            settings
@@ -64,7 +65,7 @@ ORDER = {
         "manager",
     ],
     "connection": [
-        "addresses",
+        "proxies",
         "origins",
         "request",
         "limits",

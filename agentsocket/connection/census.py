@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from agentsocket.identity.reception import address_group
+from agentsocket.addresses import address_group, parsed
 from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket.census")
@@ -98,7 +98,7 @@ class Lobby:
 
     def _is_one(self, address: str) -> bool:
         """Whether this is one peer's address, and not that of a proxy, nor of this machine."""
-        ip = _parsed(address)
+        ip = parsed(address)
         return ip is not None and not ip.is_loopback and not any(ip in network for network in self._proxies)
 
     def _tell(self, message: str, *arguments: object) -> None:
@@ -106,14 +106,6 @@ class Lobby:
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET
             logger.warning(message, *arguments)
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
 def _nothing() -> None:

@@ -20,7 +20,7 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from agentsocket.connection.addresses import plain
+from agentsocket.addresses import plain
 from agentsocket.connection.census import Lobby
 from agentsocket.connection.cutter import CLOSE, Piece
 from agentsocket.connection.inbox import Inbox, Reader, Turns

@@ -15,12 +15,12 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from agentsocket import __version__
-from agentsocket.connection.addresses import Proxies, is_loopback
+from agentsocket.addresses import address_group, is_loopback
 from agentsocket.connection.connection import AgentConnection
 from agentsocket.connection.origins import Origins, Refusal
+from agentsocket.connection.proxies import Proxies
 from agentsocket.connection.request import Request
 from agentsocket.console.files import Console
-from agentsocket.identity.reception import address_group
 from agentsocket.session.manager import SessionManager
 from agentsocket.settings import Settings
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from agentsocket.connection.addresses import is_address, is_loopback
+from agentsocket.addresses import is_address, is_loopback
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

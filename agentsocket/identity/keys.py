@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import http.client
-import ipaddress
 import json
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
+from agentsocket.addresses import is_loopback
 from agentsocket.identity.authenticator import AuthenticationUnavailable
 from agentsocket.identity.signed_tokens import VerificationKey
 
@@ -117,7 +117,7 @@ class KeySet:
             ValueError: if keys from there could be anybody's: it is neither https nor on this machine.
         """
         parts = urlsplit(url)
-        self._local = is_loopback(parts.hostname or "")
+        self._local = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
         if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and self._local)):
             raise ValueError("an address of keys begins with https:// (http:// only on this machine itself)")
         self._url, self._timeout = url, timeout
@@ -213,11 +213,3 @@ def _entry(entry: Mapping[str, Any]) -> VerificationKey | None:
     if algorithm is None:
         return key
     return key._replace(algorithms=(algorithm,)) if algorithm in key.algorithms else None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of an address is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

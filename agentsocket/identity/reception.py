@@ -1,6 +1,5 @@
 """Where every login comes by: it is proved, and whoever fails too often has to wait."""
 
-import ipaddress
 import logging
 import math
 import secrets
@@ -9,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable
 from typing import Final
 
+from agentsocket.addresses import address_group
 from agentsocket.identity.authenticator import Anybody, AuthenticationUnavailable, Authenticator, ExpiredLogin
 from agentsocket.identity.user import AuthError, LoginAttempt, User
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
@@ -99,16 +99,3 @@ class Reception:
             return ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text)
         self._failed.count(attempt.address)
         return FailedLogin(ErrorCode.AUTHENTICATION_FAILED, text)
-
-
-def address_group(address: str) -> str:
-    """Return what counts as one peer: an IPv4 address, or the /64 of an IPv6 one, whose owner has all of it."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)

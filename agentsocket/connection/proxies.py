@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from websockets.datastructures import Headers
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from agentsocket.addresses import parsed, plain
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -40,17 +41,8 @@ class Proxies:
 
     def trust(self, address: str) -> bool:
         """Tell whether this address, in the notation of ``plain``, is a trusted proxy's."""
-        found = _parsed(address) if self._networks else None
+        found = parsed(address) if self._networks else None
         return found is not None and any(found in network for network in self._networks)
-
-
-def plain(address: str) -> str:
-    """Return an address in the one notation that it is compared and counted by; empty where it is none.
-
-    ``::ffff:192.0.2.1``, as a socket of both families has it, is ``192.0.2.1``.
-    """
-    found = _parsed(address)
-    return "" if found is None else str(found)
 
 
 def forwarded_address(text: str) -> str:
@@ -62,28 +54,6 @@ def forwarded_address(text: str) -> str:
     if text.count(":") == 1:
         text = text.partition(":")[0]
     return plain(text)
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is of this machine; what is no address is not."""
-    found = _parsed(address)
-    return found is not None and found.is_loopback
-
-
-def is_address(text: str) -> bool:
-    """Tell whether this is an IP address."""
-    return _parsed(text) is not None
-
-
-def _parsed(text: str) -> Address | None:
-    if ":" in text:
-        text = text.partition("%")[0]  # which interface it was seen at
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
 
 
 def _plain_network(network: Network) -> Network:
