@@ -254,9 +254,11 @@ class ConnectionHandler:
     def _enter(self, login: Login, session: Session, response: LoginResponse) -> None:
         self._connection.keep_alive()
         self._connection.take_messages(self._settings.max_message_size)
-        self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}"
+        user = session.context.user
+        whose = f" user={user.id!r}" if user is not None and self._settings.log_users else ""
+        self._connection.log_ids = f"{self._connection.log_ids.partition(' session=')[0]} session={session.id}{whose}"
         self._session = session
-        if (user := session.context.user) is not None:
+        if user is not None:
             response.user, response.expires_in = UserCard(id=user.id, name=user.name), user.expires_in
         self._end_in(response.expires_in)
         if self._names_features:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from agentsocket import AgentServer, AuthError, Context, LoginAttempt, Settings, Turn, User
 from agentsocket.connection import expiry
 from tests.support import Peer, Scripted, connected, eventually, logged_in
+from tests.test_process import ended, started, talking
 
 LONG = timedelta(hours=1)
 
@@ -187,6 +189,37 @@ async def test_a_user_may_have_their_agents_and_no_others() -> None:
         opened = await peer.login(token="ada", features=[])
         assert opened["agent"]["name"] == "two"
         assert [agent["name"] for agent in opened["agents"]] == ["two"]
+
+
+@pytest.mark.parametrize("log_users", [True, False])
+async def test_who_a_user_is_stands_in_the_log_only_where_that_is_wanted(tmp_path: Path, *, log_users: bool) -> None:
+    (tmp_path / "known.py").write_text(
+        "from agentsocket import User\n"
+        "async def authenticate(login):\n    return User('ada\\n2026-01-01 forged')\n"
+        "async def agent(message):\n    raise ValueError\n"
+    )
+    flags = ["--log-users"] if log_users else []
+    arguments = (
+        "--port",
+        "0",
+        "--agent",
+        "known:agent",
+        "--auth",
+        "known:authenticate",
+        "--log-level",
+        "debug",
+        *flags,
+    )
+    async with started(tmp_path, *arguments) as process:
+        async with talking(process) as peer:
+            await peer.request("fail")
+            await peer.expect("error")
+        process.terminate()
+        _, _, log = await ended(process)
+    lines = [line for line in log.splitlines() if "task=" in line]
+    assert lines
+    assert all(("user='ada" in line) == log_users for line in lines)
+    assert "\n2026-01-01 forged" not in log
 
 
 # ---- Refresh and expiry ----------------------------------------------------------------------------------------------
