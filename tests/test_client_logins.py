@@ -286,7 +286,7 @@ def knowing(_: Context) -> Scripted:
 
 
 async def test_a_real_login_is_renewed_past_its_end_and_the_agent_knows_what_the_client_said() -> None:
-    gate, tokens = Gate(lasting=0.4), itertools.count()
+    gate, tokens = Gate(lasting=1), itertools.count()
     settings = Settings(host="127.0.0.1", port=0, shutdown_grace=0)
     async with (
         asyncio.timeout(PATIENCE),
