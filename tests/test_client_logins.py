@@ -14,6 +14,7 @@ from agentsocket.client.client import WebSocketClient
 from agentsocket.client.credentials import Token
 from agentsocket.client.errors import ConnectionLost, NoToken, ServerError, explain
 from agentsocket.client.renewal import pause
+from agentsocket.connection import expiry
 from tests.clients import spawn
 from tests.scripted_server import Line, Wire, listening
 from tests.support import PATIENCE, Scripted
@@ -301,6 +302,26 @@ async def test_a_real_login_is_renewed_past_its_end_and_the_agent_knows_what_the
         assert await client.ask("known", params={"model": "small"}) == "ada {'locale': 'fr'} {'model': 'small'}"
     assert [attempt.token for attempt in gate.attempts][:3] == ["t0", "t1", "t2"]
     assert all(attempt.params == {"locale": "fr"} for attempt in gate.attempts)
+
+
+async def test_a_real_login_that_has_ended_is_followed_by_another_and_the_task_runs_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expiry, "LATER", 0.1)
+    gate, agent = Gate(lasting=0.6), Scripted()
+    settings = Settings(host="127.0.0.1", port=0, shutdown_grace=0)
+    async with (
+        asyncio.timeout(PATIENCE),
+        AgentServer(settings, {"agent": lambda: agent}, authenticate=gate.authenticate) as server,
+        WebSocketClient(
+            f"ws://127.0.0.1:{server.port}", token="t", resumable=True, backoff=lambda: itertools.repeat(0.0, 20)
+        ) as client,
+    ):
+        asked = spawn(client.ask("park"))
+        await gate.renewed.wait()
+        agent.gate.set()
+        assert await asked == "released"
+    assert [attempt.resuming for attempt in gate.attempts][:3] == [False, True, True]
 
 
 # ---- What the agent is to know ---------------------------------------------------------------------------------------
