@@ -728,7 +728,7 @@ async def test_a_server_that_stays_away_is_given_up() -> None:
 
 @pytest.mark.parametrize(
     ("code", "resumes"),
-    [(1001, True), (1011, True), (1012, True), (1013, True), (4000, True), (4429, True)]
+    [(code, True) for code in (1001, 1011, 1012, 1013, 4000, 4401, 4429)]
     + [(code, False) for code in (1000, 1003, 1007, 1009, 4500, 4501, 4502, 4509)],
 )
 async def test_the_close_code_tells_whether_to_come_back(code: int, *, resumes: bool) -> None:

@@ -256,6 +256,78 @@ async def test_the_agent_is_chosen_by_its_name_and_for_a_wrong_one_those_that_th
     assert "shop, desk" in err
 
 
+async def test_what_the_agent_is_to_know_is_given_as_json_or_text() -> None:
+    async def params(_: str, turn: Turn) -> str:
+        return json.dumps(dict(turn.context.params))
+
+    given = [
+        "locale=fr",
+        "n=3",
+        'deep={"a": [null]}',
+        "empty=",
+        "eq=a=b",
+        "nan=NaN",
+        "big=1e999",
+        "locale=de",
+        'half="\\ud800"',
+    ]
+    async with agent_at(Scripted(params=params)) as uri:
+        options = [word for one in given for word in ("--param", one)]
+        code, out, err = await outcome("params", "--uri", uri, *options)
+        assert (code, err) == (0, "")
+        assert json.loads(out) == {
+            "locale": "de",
+            "n": 3,
+            "deep": {"a": [None]},
+            "empty": "",
+            "eq": "a=b",
+            "nan": "NaN",
+            "big": "1e999",
+            "half": '"\\ud800"',
+        }
+        assert await outcome("--uri", uri, "--param", "a=true", typed="params") == (0, '{"a": true}\n', "")
+        for wrong in ("locale", "=fr"):
+            code, _, err = await outcome("params", "--uri", uri, "--param", wrong)
+            assert code == 2
+            assert "NAME=VALUE" in err
+
+
+async def test_a_command_gives_the_token_and_no_shell_reads_it() -> None:
+    async with agent_at(Scripted(), auth_token="se$HOME cret") as uri:
+        for how in (["hi"], []):
+            options = [*how, "--uri", uri, "--token-command", "echo 'se$HOME cret'"]
+            assert await outcome(*options, typed="hi", WS_AUTH_TOKEN="wrong") == (0, "hi\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("false", "gave no token (exit code 1)"),
+        ("true", "gave no token (exit code 0)"),
+        (
+            "sh -c 'echo partly; echo one >&2; echo log in first >&2; exit 3'",
+            "gave no token (exit code 3): log in first",
+        ),
+        ("/no/such/command", "cannot be run"),
+        ("echo 'open", "cannot be read"),
+        ("", "is empty"),
+    ],
+)
+async def test_a_command_that_gives_no_token_is_one_line_and_exit_code_1(line: str, told: str) -> None:
+    for how in (["hi"], []):
+        code, out, err = await outcome(*how, "--uri", "ws://127.0.0.1:1", "--token-command", line)
+        assert (code, out) == (1, "")
+        assert told in err
+        assert err.startswith("error: --token-command ")
+        assert err.count("\n") == 1
+        assert "partly" not in err
+
+
+async def test_a_token_that_is_no_text_is_one_line_and_exit_code_1() -> None:
+    code, out, err = await outcome("hi", "--uri", "ws://127.0.0.1:1", "--token", os.fsdecode(b"\xff"))
+    assert (code, out, err) == (1, "", "error: A token is text, and this one has no UTF-8.\n")
+
+
 async def test_the_server_that_a_file_env_describes_is_found_with_its_token(tmp_path: Path) -> None:
     async with agent_at(Scripted(), auth_token="secret") as uri:
         file = tmp_path / ".env"

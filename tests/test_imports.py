@@ -86,8 +86,8 @@ ORDER = {
     "telemetry": ["log_lines", "log_output", "logs", "watchdog"],
     "console": ["files"],
     "client": [
-        *("errors", "inbox", "printing", "address", "link", "exchange", "reader", "client"),
-        *("person", "showing", "whereabouts", "command"),
+        *("errors", "inbox", "printing", "address", "link", "exchange", "credentials", "renewal", "reader", "client"),
+        *("person", "showing", "whereabouts", "token_command", "command"),
     ],
 }
 

@@ -680,6 +680,50 @@ async def test_a_server_that_was_restarted_gives_a_new_session_and_what_is_typed
         await terminal.__aexit__(None, None, None)
 
 
+async def test_a_new_session_waits_for_a_server_that_says_when(environment: dict[str, str]) -> None:
+    async with listening() as line, at_terminal(line.uri, environment=environment) as person:
+        wire = await line.wires.get()
+        await wire.expect("login")
+        await wire.send("login_response", session_id="s", status="success")
+        await person.sees("\n>")
+        wire.drop()
+        wire = await line.wires.get()
+        await wire.expect("login")
+        await wire.send("error", code="authentication_unavailable", message="Not now.", retry_after=0.1)
+        wire = await line.wires.get()
+        await wire.expect("login")
+        await wire.send("login_response", session_id="s2", status="success")
+        await person.sees("This is a new one")
+        assert await person.leaves() == 0
+
+
+async def test_who_is_logged_in_is_said_once_in_one_line(environment: dict[str, str]) -> None:
+    async with listening() as line, at_terminal(line.uri, environment=environment) as person:
+        wire = await line.wires.get()
+        await wire.expect("login")
+        ada = {"id": "ada", "name": "Ada\n\x1b[31mroot"}
+        await wire.send("login_response", session_id="s", status="success", user=ada)
+        await person.sees("Connected as Ada root. Type a message, or /help", "\n>")
+        assert await person.leaves() == 0
+
+
+async def test_a_login_that_cannot_be_renewed_is_a_line_of_the_conversation(environment: dict[str, str]) -> None:
+    async with (
+        listening() as line,
+        at_terminal(line.uri, "--token-command", "echo t", environment=environment) as person,
+    ):
+        wire = await line.wires.get()
+        assert (await wire.expect("login"))["token"] == "t"
+        await wire.send("login_response", session_id="s", status="success", user={"id": "ada"}, expires_in=1)
+        await person.sees("Connected as ada.", "\n>")
+        refresh = await wire.expect("refresh")
+        await wire.send(
+            "error", message="Not any more.", code="authentication_failed", request_id=refresh["request_id"]
+        )
+        await person.sees("\nthe login could not be renewed: Not any more. (authentication_failed)\n")
+        assert await person.leaves() == 0
+
+
 async def test_a_server_that_is_not_there_or_refuses_is_one_line(environment: dict[str, str]) -> None:
     async with listening() as line:
         uri = line.uri

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, Self
 
+from pydantic import JsonValue
+
+from agentsocket.client.credentials import Credentials, Token
 from agentsocket.client.errors import ConnectionLost, MessageTooLong, NoAnswer
 from agentsocket.client.exchange import Exchange, Request, SnapshotOutput, TaskEvent
 from agentsocket.client.inbox import Inbox
 from agentsocket.client.link import Connection, await_answer, full_jitter, open_connection
 from agentsocket.client.printing import one_line, say
-from agentsocket.client.reader import FEATURES, Reader
+from agentsocket.client.reader import Reader
+from agentsocket.client.renewal import Renewal
 from agentsocket.protocol import frames
-from agentsocket.protocol.frames import AgentCard, AgentResponseFrame, InputRequiredFrame
+from agentsocket.protocol.frames import AgentCard, AgentResponseFrame, InputRequiredFrame, UserCard
 
 __all__ = ["SnapshotOutput", "TaskEvent", "WebSocketClient", "full_jitter"]
 
@@ -26,7 +30,13 @@ class WebSocketClient:
     after each of the delays of ``backoff()``; streams and requests then go on as if nothing had happened. A connection
     on which nothing is heard any more counts as lost, and no wait but that for a task's own work is without an end.
 
+    ``token`` is text, or a function that gives it, plain (it runs in a thread) or async, or None where there is none to
+    give. The function is asked before each connection, whose login has that token, and ten seconds before the login
+    ends (half of what is left, where that is less), for ``refresh``. What it raises is raised by ``connect`` or
+    ``login``. In a session that goes on, it is logged by its type and asked again while there is time, also where the
+    token does not come in 20 s; a token that is refused there is logged too, and after the second one the login ends.
     ``agent`` is the name of the one that is wanted, of a server with several.
+    ``params`` is a JSON object that the agent is to know of the session.
     ``on_input`` gets each ``InputRequiredFrame`` of the session and returns the response, a JSON value; a plain
     function runs in a thread. What it raises is raised by the task's stream, and the task is cancelled.
     ``on_connection`` is told ``False`` when the connection is lost, and ``True`` when the session was taken up again.
@@ -44,18 +54,22 @@ class WebSocketClient:
         self,
         uri: str = "ws://localhost:8765",
         *,
-        token: str | None = None,
+        token: Token = None,
         agent: str | None = None,
+        params: Mapping[str, JsonValue] | None = None,
         resumable: bool = False,
         on_input: Callable[[InputRequiredFrame], Any] | None = None,
         on_connection: Callable[[bool], object] | None = None,
         backoff: Callable[[], Iterable[float]] = full_jitter,
     ) -> None:
-        self._uri, self._token, self._agent, self._resumable = uri, token, agent, resumable
+        self._uri, self._resumable = uri, resumable
+        self._credentials = Credentials(token, agent, params)
         self._exchange = Exchange(self._send, self.answer)
+        self._renewal = Renewal(self._credentials, self._ask_anew)
         self._reader = Reader(
             uri=uri,
-            token=token,
+            credentials=self._credentials,
+            renewal=self._renewal,
             exchange=self._exchange,
             on_input=on_input,
             on_connection=on_connection,
@@ -73,9 +87,24 @@ class WebSocketClient:
         """The agents that a login may name, where there is a session and the server tells."""
         return (self._reader.session.agents if self._reader.session else None) or []
 
+    @property
+    def user(self) -> UserCard | None:
+        """Who is logged in, where there is a session and the server knows."""
+        return self._reader.session.user if self._reader.session else None
+
+    @property
+    def expires_in(self) -> float | None:
+        """Seconds until the login ends as it stands now, where it does; zero once it has ended."""
+        left = self._renewal.left
+        return None if left is None else max(0.0, left)
+
     async def connect(self) -> None:
-        """Open the connection; an earlier one is closed. Raises ``ConnectionLost`` where there is no server."""
+        """Open the connection; an earlier one is closed.
+
+        Raises ``ConnectionLost`` where there is no server, and what a function for the token raises.
+        """
         await self.close()
+        await self._credentials.prepare()
         self._reader.socket = socket = await open_connection(self._uri)
         reading = self._reader.run(socket, self.stable_after)
         self._reading = asyncio.create_task(reading, name="websocket client reader")
@@ -86,8 +115,8 @@ class WebSocketClient:
         Raises:
             ServerError: ``authentication_failed`` for a bad token, ``agent_unavailable`` for an unknown agent.
         """
-        frame = frames.Login(token=self._token, agent=self._agent, resumable=self._resumable or None, features=FEATURES)
-        return await self._request("login", Request(frame))
+        self._connected()
+        return await self._request("login", Request(await self._credentials.login(resumable=self._resumable or None)))
 
     async def logout(self) -> None:
         """End the session, and return when every task in it has ended. Raises ``ServerError``."""
@@ -121,10 +150,15 @@ class WebSocketClient:
         await self.close()
 
     async def stream(
-        self, message: str, *, on_start: Callable[[str], object] | None = None
+        self,
+        message: str,
+        *,
+        params: Mapping[str, JsonValue] | None = None,
+        on_start: Callable[[str], object] | None = None,
     ) -> AsyncGenerator[TaskEvent, None]:
         """Ask the agent, and yield the events of the task; the last one is its ``AgentResponseFrame``.
 
+        ``params`` is a JSON object that the agent is to know of this request.
         ``on_start`` is given the task's id as soon as there is one, for ``cancel_request``.
 
         A consumer that is cancelled or leaves early cancels the task on the server: with ``break``, as soon as nothing
@@ -137,7 +171,7 @@ class WebSocketClient:
             ConnectionLost: if its end cannot be known.
         """
         inbox = Inbox[TaskEvent](self.max_behind, self.patience)
-        task_id = await self._start(message, inbox)
+        task_id = await self._start(message, params, inbox)
         try:
             if on_start:
                 on_start(task_id)
@@ -149,17 +183,17 @@ class WebSocketClient:
             if self._exchange.streams.pop(task_id, None):
                 await self._exchange.stop(task_id)
 
-    async def ask(self, message: str) -> str:
+    async def ask(self, message: str, *, params: Mapping[str, JsonValue] | None = None) -> str:
         """Ask the agent and return its answer; raises like ``stream``."""
         response = ""
-        async for event in self.stream(message):
+        async for event in self.stream(message, params=params):
             if isinstance(event, AgentResponseFrame):
                 response = event.response
         return response
 
-    async def send_agent_request(self, message: str) -> str:
+    async def send_agent_request(self, message: str, *, params: Mapping[str, JsonValue] | None = None) -> str:
         """Start a task and return the id that the server has given it. Raises like ``stream``."""
-        return await self._start(message, None)
+        return await self._start(message, params, None)
 
     async def cancel_request(self, task_id: str) -> None:
         """Cancel a task, and return when it has really ended.
@@ -219,9 +253,17 @@ class WebSocketClient:
             await self._send(new)
         return await await_answer(request.answer, lambda: self._reader.socket)
 
-    async def _start(self, message: str, inbox: Inbox[TaskEvent] | None) -> str:
+    async def _ask_anew(self, key: str, request: Request) -> str:
+        """Send what is asked again, under another key, where there is no answer: after a break it is forgotten."""
+        try:
+            return await self._request(key, request)
+        finally:
+            self._exchange.requests.pop(key, None)
+
+    async def _start(self, message: str, params: Mapping[str, JsonValue] | None, inbox: Inbox[TaskEvent] | None) -> str:
         request_id = uuid.uuid4().hex
-        request = Request(frames.AgentRequest(message=message, request_id=request_id), inbox)
+        wanted = None if params is None else dict(params)
+        request = Request(frames.AgentRequest(message=message, request_id=request_id, params=wanted), inbox)
         try:
             return await self._request(request_id, request)
         except (asyncio.CancelledError, NoAnswer):

@@ -3,23 +3,29 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import io
+import json
 import os
 import sys
+from collections.abc import Callable
+
+from pydantic import JsonValue
 
 from agentsocket.client.address import shown
 from agentsocket.client.client import WebSocketClient
 from agentsocket.client.errors import ClientError, ServerError, explain
 from agentsocket.client.printing import note
 from agentsocket.client.showing import Showing
+from agentsocket.client.token_command import token_command
 from agentsocket.client.whereabouts import whereabouts
 from agentsocket.protocol.errors import ErrorCode
 
 
-async def ask_once(uri: str, token: str | None, agent: str | None, message: str, *, frames_only: bool) -> None:
+async def ask_once(new_client: Callable[..., WebSocketClient], message: str, *, frames_only: bool) -> None:
     """Ask one thing, and show what comes: the answer and the tool calls, or all the frames."""
     showing = Showing()
-    client = WebSocketClient(uri, token=token, agent=agent, on_input=showing.consult)
+    client = new_client(on_input=showing.consult)
     frames = None
     try:
         await client.connect()
@@ -43,14 +49,18 @@ def main() -> int:
             stream.reconfigure(errors="replace")  # an agent may say what this terminal has no characters for
     options = _parse()
     try:
+        token = token_command(options.token_command) if options.token_command is not None else options.token
+        new_client = functools.partial(
+            WebSocketClient, options.uri, token=token, agent=options.agent, params=dict(options.param) or None
+        )
         if options.message is None:
             from agentsocket.terminal.conversation import converse  # noqa: PLC0415  # the client alone is what others copy
 
-            talk = converse(options.uri, options.token, options.agent, frames_only=options.json)
+            talk = converse(new_client, options.token, frames_only=options.json)
         else:
             # What a shell passes need not be text.
             message = options.message.encode(errors="replace").decode()
-            talk = ask_once(options.uri, options.token, options.agent, message, frames_only=options.json)
+            talk = ask_once(new_client, message, frames_only=options.json)
         asyncio.run(talk)
     except KeyboardInterrupt:
         return 130
@@ -76,9 +86,36 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--uri", default=found.uri, help=f"the server's address (default: {shown(found.uri).replace('%', '%%')})"
     )
-    parser.add_argument("--token", help="the server's token (default: WS_AUTH_TOKEN)")
+    proofs = parser.add_mutually_exclusive_group()
+    proofs.add_argument("--token", help="the server's token (default: WS_AUTH_TOKEN)")
+    proofs.add_argument(
+        "--token-command",
+        metavar="COMMAND",
+        help="a command, run without a shell, that prints the token; it is run anew whenever a fresh one is needed",
+    )
     parser.add_argument("--agent", help="the agent that is wanted, of a server with several (default: its first)")
+    parser.add_argument(
+        "--param",
+        action="append",
+        type=_param,
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the agent is to know of this session; the value is JSON, or else text; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print the frames, one a line")
     options = parser.parse_args()
     options.token = options.token or found.token_for(options.uri)
     return options
+
+
+def _param(given: str) -> tuple[str, JsonValue]:
+    """Read ``name=value``; raises ``ArgumentTypeError``."""
+    name, separator, text = given.encode(errors="replace").decode().partition("=")
+    if not (name and separator):
+        raise argparse.ArgumentTypeError("it is written NAME=VALUE")
+    try:
+        value: JsonValue = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # Python reads more than there is in JSON
+    except (ValueError, RecursionError):
+        return name, text
+    return name, value

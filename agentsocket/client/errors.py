@@ -17,18 +17,38 @@ class MessageTooLong(ClientError, ValueError):  # noqa: N818
     """The server would close the connection because of this message; it was not sent, and nothing else is touched."""
 
 
+class NoToken(ClientError):  # noqa: N818
+    """There was no token to go on with."""
+
+
 class TaskCancelled(ClientError):  # noqa: N818
     """The task has been stopped."""
 
 
 class ServerError(ClientError):
-    """The server refused something, or a task failed. ``error_id`` finds the details in the server's log."""
+    """The server refused something, or a task failed. ``error_id`` finds the details in the server's log.
 
-    def __init__(self, code: str, message: str, error_id: str | None = None) -> None:
+    ``retry_after`` is the seconds after which the same may well be granted, where waiting helps; ``scope`` says whose
+    limit it was: that of the "session", of the "user" or of the "server".
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        error_id: str | None = None,
+        *,
+        retry_after: float | None = None,
+        scope: str | None = None,
+    ) -> None:
         super().__init__(f"{message} ({code})")
         self.code, self.message, self.error_id = str(code), message, error_id
+        self.retry_after, self.scope = retry_after, scope
 
 
 def explain(error: ClientError) -> str:
     """Return all that a person can use of an error."""
-    return f"{error}, error id {error.error_id}" if isinstance(error, ServerError) and error.error_id else str(error)
+    if not isinstance(error, ServerError):
+        return str(error)
+    found = f", error id {error.error_id}" if error.error_id else ""
+    return f"{error}{found}{f', to be tried again in {error.retry_after:.0f} s' if error.retry_after else ''}"

@@ -90,13 +90,13 @@ class Exchange:
         request.succeed(frame.task_id)
 
     def answered(self, key: str, answer: str = "") -> None:
-        """A login or logout was answered."""
+        """A login, a logout or a refresh was answered."""
         if request := self.requests.pop(key, None):
             request.succeed(answer)
 
     def refuse(self, frame: frames.ErrorFrame) -> None:
         """Find what an error is about: its task, its request, or else the login or logout under way."""
-        error = ServerError(frame.code, frame.message, frame.error_id)
+        error = error_of(frame)
         if frame.task_id is not None:
             self.end(frame.task_id, error)
             return
@@ -188,6 +188,11 @@ class Exchange:
         for question in questions:
             question.cancel()
         await asyncio.gather(*questions, return_exceptions=True)
+
+
+def error_of(frame: frames.ErrorFrame) -> ServerError:
+    """Return what an ``error`` is to whoever waits."""
+    return ServerError(frame.code, frame.message, frame.error_id, retry_after=frame.retry_after, scope=frame.scope)
 
 
 def retell(task: frames.TaskSnapshot) -> Iterator[AnyServerFrame]:

@@ -1,23 +1,21 @@
 """The reader of a client: what it does with each frame, and the way back when its connection is lost."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NoReturn
 
 from websockets.exceptions import ConnectionClosed
 
-from agentsocket.client.errors import ConnectionLost, TaskCancelled
-from agentsocket.client.exchange import Exchange, retell
+from agentsocket.client.credentials import Credentials
+from agentsocket.client.errors import ConnectionLost, NoToken, ServerError, TaskCancelled
+from agentsocket.client.exchange import Exchange, error_of, retell
 from agentsocket.client.inbox import Inbox
 from agentsocket.client.link import ANSWER_WITHIN, Connection, may_reconnect, open_connection
+from agentsocket.client.renewal import Renewal
 from agentsocket.protocol import frames
 from agentsocket.protocol.codec import decode_server_frame, encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentResponseFrame, AnyServerFrame, InputRequiredFrame, LoginResponse
-
-FEATURES: Final = ["heartbeat"]
-"""What this client understands beyond the base."""
 
 TRY_AGAIN: Final = {
     ErrorCode.SHUTTING_DOWN,
@@ -25,7 +23,7 @@ TRY_AGAIN: Final = {
     ErrorCode.TOO_MANY_SESSIONS,
     ErrorCode.AUTHENTICATION_UNAVAILABLE,
 }
-"""Why a resume may be refused now and granted later."""
+"""Why a login may be refused now and granted later."""
 
 
 class Reader:
@@ -35,14 +33,15 @@ class Reader:
         self,
         *,
         uri: str,
-        token: str | None,
+        credentials: Credentials,
+        renewal: Renewal,
         exchange: Exchange,
         on_input: Callable[[InputRequiredFrame], Any] | None,
         on_connection: Callable[[bool], object] | None,
         backoff: Callable[[], Iterable[float]],
     ) -> None:
         """Start without a connection; the client says what each of these is."""
-        self._uri, self._token, self._exchange = uri, token, exchange
+        self._uri, self._credentials, self._renewal, self._exchange = uri, credentials, renewal, exchange
         self._on_input, self._on_connection, self._backoff = on_input, on_connection, backoff
         self.socket: Connection | None = None
         """The connection; after a break the old one, until the session is taken up on another."""
@@ -69,6 +68,7 @@ class Reader:
     async def end(self, error: ConnectionLost | None = None) -> None:
         """The connection is gone, without an error where this client closed it: nobody is left waiting."""
         socket, self.socket, self.session = self.socket, None, None
+        self._renewal.end()
         for listener in self.listeners:
             listener.end(error)
         await self._exchange.abandon(str(error or "This client has closed the connection."))
@@ -113,12 +113,26 @@ class Reader:
                 await exchange.confirm(frame)
             case frames.ErrorFrame():
                 exchange.refuse(frame)
+            case LoginResponse() | frames.RefreshResponse() | frames.LogoutResponse():
+                self._take_answer(frame)
+
+    def _take_answer(self, frame: LoginResponse | frames.RefreshResponse | frames.LogoutResponse) -> None:
+        match frame:
             case LoginResponse():
-                self.session, self._last_seq = frame, frame.last_seq or 0
-                exchange.answered("login", frame.session_id)
+                self._last_seq = frame.last_seq or 0
+                self._enter(frame)
+                self._exchange.answered("login", frame.session_id)
+            case frames.RefreshResponse():
+                self._renewal.extend(frame.expires_in)
+                self._exchange.answered(frame.request_id or "")
             case frames.LogoutResponse():
                 self.session = None
-                exchange.answered("logout")
+                self._renewal.end()
+                self._exchange.answered("logout")
+
+    def _enter(self, session: LoginResponse) -> None:
+        self.session = session
+        self._renewal.begin(session.expires_in)
 
     # ---- The way back ------------------------------------------------------------------------------------------------
 
@@ -133,6 +147,7 @@ class Reader:
                 while True:
                     await self._dispatch(await self._receive(socket))
             except ConnectionClosed as exc:
+                self._renewal.end()
                 self._tell_connection(connected=False)
                 if not (self.session and self.session.resume_token and may_reconnect(socket.close_code)):
                     raise ConnectionLost(f"The connection was lost: {socket.fate or exc}.") from exc
@@ -147,26 +162,29 @@ class Reader:
 
     async def _resume(self, session: LoginResponse, delays: Iterator[float]) -> tuple[Connection, LoginResponse]:
         """Take the session up on a new connection. Raises ``ConnectionLost`` when it is gone, or the delays are."""
-        why = ""
+        why, wait = "", 0.0
         for delay in delays:
-            await asyncio.sleep(delay)
+            await asyncio.sleep(wait + delay)
+            wait = 0.0
             try:
+                await self._credentials.prepare_again()
                 socket = await open_connection(self._uri)
-            except ConnectionLost as exc:
+            except (ConnectionLost, NoToken) as exc:
                 why = f" {exc}"
                 continue
-            with contextlib.suppress(ConnectionClosed, TimeoutError):
+            try:
                 if resumed := await self._log_in_again(socket, session):
                     return socket, resumed
+            except ServerError as exc:
+                why, wait = f" {exc}", exc.retry_after or 0.0
+            except (ConnectionClosed, TimeoutError):
+                pass
         raise ConnectionLost(f"The connection was lost, and the server could not be reached again.{why}")
 
     async def _log_in_again(self, socket: Connection, session: LoginResponse) -> LoginResponse | None:
-        login = frames.Login(
-            token=self._token,
-            session_id=session.session_id,
-            resume_token=session.resume_token,
-            last_seq=self._last_seq,
-            features=FEATURES,
+        """Return the answer, none where that is something else. Raises ``ServerError`` where it says to try again."""
+        login = await self._credentials.login(
+            session_id=session.session_id, resume_token=session.resume_token, last_seq=self._last_seq
         )
         try:
             await socket.say(encode(login))
@@ -175,8 +193,12 @@ class Reader:
             match answer:
                 case LoginResponse() as response:
                     self.socket = socket
+                    token = response.resume_token or session.resume_token
+                    self._enter(response.model_copy(update={"resume_token": token, "tasks": None}))
                     return response
-                case frames.ErrorFrame(code=code, message=message) if code not in TRY_AGAIN:
+                case frames.ErrorFrame(code=code) if code in TRY_AGAIN:
+                    raise error_of(answer)
+                case frames.ErrorFrame(message=message):
                     raise ConnectionLost(f"The connection was lost, and the session with it: {message}")
             return None
         finally:

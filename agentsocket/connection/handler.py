@@ -106,7 +106,7 @@ class ConnectionHandler:
             self._connection.hang_up(CloseCode.RATE_LIMITED, "too many messages")
             return None
         frame = decode_client_frame(message)
-        request_id = frame.request_id if isinstance(frame, AgentRequest) else None
+        request_id = frame.request_id if isinstance(frame, AgentRequest | Refresh) else None
         if not allowed:
             raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", request_id=request_id)
         if isinstance(frame, Login):

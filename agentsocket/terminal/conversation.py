@@ -2,24 +2,26 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from agentsocket.client.client import WebSocketClient, full_jitter
-from agentsocket.client.errors import ClientError, ConnectionLost, TaskCancelled, explain
+from agentsocket.client.errors import ClientError, ConnectionLost, NoToken, ServerError, TaskCancelled, explain
 from agentsocket.client.person import answer_of_nobody
-from agentsocket.protocol.frames import InputRequiredFrame
+from agentsocket.client.reader import TRY_AGAIN
+from agentsocket.protocol.frames import InputRequiredFrame, UserCard
 from agentsocket.terminal.history import History, history_file
 from agentsocket.terminal.keyboard import Keyboard, PlainKeyboard, TerminalKeyboard, size
 from agentsocket.terminal.question import Question, Unclear
-from agentsocket.terminal.screen import LiveScreen, Row, Screen
-from agentsocket.terminal.task_view import TaskView
-from agentsocket.terminal.text import RED, duration
+from agentsocket.terminal.screen import LiveScreen, Row, Screen, ScreenLog
+from agentsocket.terminal.task_view import MAX_NAME, TaskView
+from agentsocket.terminal.text import RED, duration, flat
 
 HELP: Final = """\
 A line is a request, and several may run at once. While a task asks something, a line is the answer.
@@ -97,14 +99,23 @@ class Conversation:
 
     async def _open_another(self, lost: ConnectionLost, delays: Iterator[float]) -> None:
         self._lost_at = self._lost_at or time.monotonic()
+        wait = 0.0
         for delay in delays:
-            await asyncio.sleep(delay)
-            with contextlib.suppress(ConnectionLost):
+            await asyncio.sleep(wait + delay)
+            wait = 0.0
+            try:
                 await self._client.connect()
                 await self._client.login()
-                self._lost_at = None
-                self._screen.note("The session was lost. This is a new one, which knows nothing of what was said.")
-                return
+            except (ConnectionLost, NoToken):
+                continue
+            except ServerError as exc:
+                if exc.code not in TRY_AGAIN:
+                    raise
+                wait = exc.retry_after or 0.0
+                continue
+            self._lost_at = None
+            self._screen.note("The session was lost. This is a new one, which knows nothing of what was said.")
+            return
         raise lost
 
     def _show_frame(self, frame: str) -> None:
@@ -289,24 +300,26 @@ class Conversation:
         return "? " if self._questions and not self._unfinished else "> "
 
 
-async def converse(uri: str, token: str | None, agent: str | None, *, frames_only: bool) -> None:
-    """Hold a conversation on standard input and output. Raises ``ClientError`` where there is no session any more."""
+async def converse(new_client: Callable[..., WebSocketClient], token: str | None, *, frames_only: bool) -> None:
+    """Hold a conversation on standard input and output. Raises ``ClientError`` where there is no session any more.
+
+    ``new_client`` makes the client, given further options; ``token`` is what the history is to keep out.
+    """
     history = History(history_file(), {secret for secret in (token, os.environ.get("WS_AUTH_TOKEN")) if secret})
     keyboard, screen = _instruments(history, plain=frames_only)
-    client = WebSocketClient(
-        uri,
-        token=token,
-        agent=agent,
-        resumable=True,
-        on_connection=lambda connected: conversation.tell_connection(connected=connected),
-    )
+    logging.getLogger("agentsocket.client").addHandler(ScreenLog(screen))
+
+    def tell(connected: bool) -> None:  # noqa: FBT001  # as the client calls it
+        conversation.tell_connection(connected=connected)
+
+    client = new_client(resumable=True, on_connection=tell)
     conversation = Conversation(client, keyboard, screen, history, frames_only=frames_only)
     await client.connect()
     listening = asyncio.create_task(conversation.listen())
     try:
         await client.login()
         if sys.stdin.isatty():
-            screen.note("Connected. Type a message, or /help; Ctrl-D leaves.")
+            screen.note(f"Connected{_named(client.user)}. Type a message, or /help; Ctrl-D leaves.")
         async with keyboard:
             await conversation.hold(listening)
     finally:
@@ -314,6 +327,10 @@ async def converse(uri: str, token: str | None, agent: str | None, *, frames_onl
         if sys.stdin.isatty():
             listening.cancel()  # it may be waiting for another session
         await asyncio.wait([listening])
+
+
+def _named(user: UserCard | None) -> str:
+    return f" as {flat(user.name or user.id, MAX_NAME)}" if user else ""
 
 
 def _instruments(history: History, *, plain: bool) -> tuple[Keyboard, Screen]:

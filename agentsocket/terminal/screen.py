@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple, TextIO
@@ -116,6 +117,18 @@ class LiveScreen(Screen):
 
     def _paint(self, text: str, style: str) -> str:
         return paint(text, style) if self._color and style else text
+
+
+class ScreenLog(logging.Handler):
+    """Shows what the client logs, which would else be written into what is drawn."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line, without the traceback."""
+        self._screen.note(record.getMessage())
 
 
 def _tagged(text: str, tag: str) -> str:

@@ -248,6 +248,15 @@ async def test_a_refresh_by_somebody_else_changes_nothing(token: str) -> None:
         assert await peer.ask("who") == "ada"
 
 
+async def test_a_refresh_that_was_too_fast_is_refused_under_its_own_id() -> None:
+    async with identified(Users(), rate_limit=1, rate_burst=4) as server, logged_in(server, token="ada") as peer:
+        for number in range(7):
+            await peer.send("refresh", token="ada", request_id=str(number))
+        answers = [await peer.receive() for _ in range(7)]
+        assert {data["request_id"] for _, data in answers} == set("0123456")
+        assert {data["code"] for event, data in answers if event == "error"} == {"rate_limited"}
+
+
 async def test_a_refresh_that_takes_the_sessions_agent_away_is_refused() -> None:
     users = Users()
     async with identified(users) as server, logged_in(server, token="ada") as peer:
