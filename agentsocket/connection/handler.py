@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 MAX_FAILED_LOGINS = 3
 
+TOO_FAST, LOG_IN_FIRST = "That was too fast: wait a second.", "Log in first."
+
 UNCOUNTED = {
     ErrorCode.AUTHENTICATION_UNAVAILABLE,
     ErrorCode.RATE_LIMITED,
@@ -106,17 +108,19 @@ class ConnectionHandler:
             self._connection.hang_up(CloseCode.RATE_LIMITED, "too many messages")
             return None
         frame = decode_client_frame(message)
-        request_id = frame.request_id if isinstance(frame, AgentRequest | Refresh) else None
+        if isinstance(frame, Refresh):
+            return self._try_refresh(frame, allowed=allowed)
+        request_id = frame.request_id if isinstance(frame, AgentRequest) else None
         if not allowed:
-            raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", request_id=request_id)
+            raise ProtocolError(ErrorCode.RATE_LIMITED, TOO_FAST, request_id=request_id)
         if isinstance(frame, Login):
             return self._try_login(frame)
         if self._session is None:
-            raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "Log in first.", request_id=request_id)
+            raise ProtocolError(ErrorCode.NOT_LOGGED_IN, LOG_IN_FIRST, request_id=request_id)
         return self._dispatch(frame, self._session)
 
     def _dispatch(
-        self, frame: AgentRequest | CancelRequest | InputResponse | Refresh | Heartbeat | Logout, session: Session
+        self, frame: AgentRequest | CancelRequest | InputResponse | Heartbeat | Logout, session: Session
     ) -> asyncio.Task[None] | None:
         match frame:
             case AgentRequest():
@@ -125,8 +129,6 @@ class ConnectionHandler:
                 session.cancel(frame)
             case InputResponse():
                 session.answer(frame)
-            case Refresh():
-                return self._try_refresh(frame, session)
             case Heartbeat():
                 self.writer.write(HEARTBEAT)
             case Logout():
@@ -196,9 +198,13 @@ class ConnectionHandler:
         instance = await self._while_connected(agent)
         self._enter(login, *self._manager.open(login, instance, visitor))
 
-    def _try_refresh(self, refresh: Refresh, session: Session) -> asyncio.Task[None] | None:
+    def _try_refresh(self, refresh: Refresh, *, allowed: bool) -> asyncio.Task[None] | None:
         try:
-            return self._refresh(refresh, session)
+            if not allowed:
+                raise ProtocolError(ErrorCode.RATE_LIMITED, TOO_FAST)
+            if self._session is None:
+                raise ProtocolError(ErrorCode.NOT_LOGGED_IN, LOG_IN_FIRST)
+            return self._refresh(refresh, self._session)
         except ProtocolError as exc:
             self._answer_refused(exc, refresh)
             return None
