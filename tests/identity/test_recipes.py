@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import inspect
 import os
 import sqlite3
 import sys
@@ -16,7 +15,6 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from agentsocket import WebSocketClient
 from tests.identity.document import DOCUMENT, blocks, flags, section
 from tests.server_process import ROOT, ServerProcess, server_process
 from tests.support import PATIENCE, Peer
@@ -299,9 +297,6 @@ async def test_a_tool_knows_who_asks(tmp_path: Path) -> None:
         assert await peer.ask("hello") == "a kettle"
 
 
-@pytest.mark.skipif(
-    "params" not in inspect.signature(WebSocketClient).parameters, reason="the client has no params yet"
-)
 async def test_the_client_asks_for_its_token(tmp_path: Path) -> None:
     async with recipe(tmp_path, flags(OWN), program(OWN)) as server:
         source = replaced(program(ENDS), {"WebSocketClient(": f'WebSocketClient("ws://127.0.0.1:{server.port}", '})
