@@ -33,13 +33,13 @@ def banner(settings: Settings, addresses: Sequence[tuple[str, int]]) -> str:
     if settings.console:
         lines.append(f"and a console for it at {'https' if secure else 'http'}://{places[0]}/")
     if not all(ipaddress.ip_address(name.partition("%")[0]).is_loopback for name, _ in addresses):
-        if settings.auth_token is None:
+        if settings.is_open:
             lines.append(
                 "WARNING: no token is set: whoever can reach this machine can use the agent. "
-                "Set one with --auth-token, or listen with --host 127.0.0.1."
+                "Set one with --auth-token, or another method of docs/identity.md, or listen with --host 127.0.0.1."
             )
         elif not secure:
-            lines.append("WARNING: the token travels in the clear to other machines: set --tls-cert and --tls-key.")
+            lines.append("WARNING: logins travel in the clear to other machines: set --tls-cert and --tls-key.")
     return "\n".join(lines)
 
 

@@ -156,8 +156,15 @@ class Settings(BaseModel):
         default=(), description="host names that browsers may use for this server, without a port; commas between"
     )
     trusted_proxies: Networks = Field(
-        default=(), description="addresses or networks whose X-Forwarded-For is believed; commas between"
+        default=(),
+        description="addresses or networks whose X-Forwarded-For and --auth-header are believed; commas between",
     )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has to prove who they are."""
+        methods = (self.auth_token, self.auth, self.jwt_key, self.jwt_jwks_url, self.auth_header)
+        return all(method is None for method in methods)
 
 
 def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:

@@ -64,7 +64,7 @@ class ServerProcess:
 
 @contextlib.asynccontextmanager
 async def server_process(
-    *arguments: str, agent: str = AGENT, preexec_fn: Callable[[], object] | None = None
+    *arguments: str, agent: str = AGENT, cwd: Path = ROOT, preexec_fn: Callable[[], object] | None = None
 ) -> AsyncIterator[ServerProcess]:
     """Run a server on a free port, and kill it if it still runs afterwards."""
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ async def server_process(
                 str(ROOT / "websocket_server.py"),
                 *("--host", "127.0.0.1", "--port", "0", "--agent", agent),
                 *arguments,
-                cwd=ROOT,
+                cwd=cwd,
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=file,

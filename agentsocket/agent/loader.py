@@ -46,8 +46,10 @@ class AgentNotLoadable(Exception):  # noqa: N818  # it is what happened, and rea
 
 
 class _Place(NamedTuple):
-    """Where an agent stands: an attribute of a module, which is a name, or a file in a folder of its own."""
+    """Where an agent or the hook stands: an attribute of a module, a name, or of a file in a folder of its own."""
 
+    what: str
+    """What is looked for there, for messages."""
     spec: str
     module: str
     attribute: str
@@ -78,14 +80,11 @@ def load(specs: Sequence[str], hook: str | None = None) -> Loaded:
         if name in places:
             raise AgentNotLoadable(f"two agents are named '{name}': give each a name of its own, name=module:attribute")
         places[name] = _locate(place)
-    hook_place = None if hook is None else _locate(hook)
+    hook_place = None if hook is None else _locate(hook, "--auth")
     everything = [*places.values(), *([] if hook_place is None else [hook_place])]
     neighbourhood = settle(folder for place in everything for folder in place.folders)
     agents = {name: _load_factory(place, neighbourhood) for name, place in places.items()}
-    found = None if hook_place is None else _load(hook_place, neighbourhood)
-    if found is not None and (inspect.isclass(found) or not callable(found)):
-        raise AgentNotLoadable(f"cannot load '{hook}': a function of one LoginAttempt is wanted, not {found!r:.80}")
-    return Loaded(agents, found)
+    return Loaded(agents, None if hook_place is None else _load_hook(hook_place, neighbourhood))
 
 
 def load_agents(specs: Sequence[str]) -> dict[str, AgentFactory]:
@@ -93,20 +92,20 @@ def load_agents(specs: Sequence[str]) -> dict[str, AgentFactory]:
     return load(specs).agents
 
 
-def _locate(spec: str) -> _Place:
+def _locate(spec: str, what: str = "agent") -> _Place:
     """Find out where ``module:attribute`` or ``path/to/file.py:attribute`` points."""
     module, colon, attribute = spec.rpartition(":")
     if not (module and colon and attribute):
-        raise AgentNotLoadable(f"cannot load agent '{spec}': expected module:attribute or path/to/file.py:attribute")
+        raise AgentNotLoadable(f"cannot load {what} '{spec}': expected module:attribute or path/to/file.py:attribute")
     if not module.endswith(".py"):
-        return _Place(spec, module, attribute, (Path.cwd(),), None)
+        return _Place(what, spec, module, attribute, (Path.cwd(),), None)
     file = Path(module).resolve()
     if not file.is_file():
-        raise AgentNotLoadable(f"cannot load agent '{spec}': there is no file '{module}'")
+        raise AgentNotLoadable(f"cannot load {what} '{spec}': there is no file '{module}'")
     names, folder = [file.stem], file.parent
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         names, folder = [folder.name, *names], folder.parent
-    return _Place(spec, ".".join(names), attribute, tuple(dict.fromkeys((file.parent, folder))), file)
+    return _Place(what, spec, ".".join(names), attribute, tuple(dict.fromkeys((file.parent, folder))), file)
 
 
 def _load(place: _Place, neighbourhood: Neighbourhood) -> Any:
@@ -119,9 +118,27 @@ def _load(place: _Place, neighbourhood: Neighbourhood) -> Any:
         return getattr(module, place.attribute)
     except (Exception, SystemExit) as exc:  # an attribute may be made when it is asked for
         if isinstance(exc, AttributeError) and exc.name in {None, place.attribute}:
-            text = f"cannot load agent '{place.spec}': '{name}' has no attribute '{place.attribute}'"
+            text = f"cannot load {place.what} '{place.spec}': '{name}' has no attribute '{place.attribute}'"
             raise AgentNotLoadable(text) from exc
         raise _not_loadable(place, f"getting '{place.attribute}' failed", exc) from exc
+
+
+def _load_hook(place: _Place, neighbourhood: Neighbourhood) -> Any:
+    found = _load(place, neighbourhood)
+    if inspect.isclass(found) or not callable(found) or not _takes_one(found):
+        text = f"a function of one LoginAttempt is wanted, not {found!r:.80}"
+        raise AgentNotLoadable(f"cannot load {place.what} '{place.spec}': {text}")
+    return found
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        return True
+    return True
 
 
 def _load_factory(place: _Place, neighbourhood: Neighbourhood) -> AgentFactory:
@@ -137,7 +154,8 @@ def _load_factory(place: _Place, neighbourhood: Neighbourhood) -> AgentFactory:
 
 
 def _not_loadable(place: _Place, what: str, failure: BaseException) -> AgentNotLoadable:
-    return AgentNotLoadable(f"cannot load agent '{place.spec}': {what}: {_reason(failure)}{_own_line(place, failure)}")
+    where = f"{place.what} '{place.spec}'"
+    return AgentNotLoadable(f"cannot load {where}: {what}: {_reason(failure)}{_own_line(place, failure)}")
 
 
 def _reason(failure: BaseException) -> str:

@@ -44,8 +44,11 @@ def _cookies(header: str) -> Iterable[tuple[str, str]]:
 
 
 def _bearer(authorization: str) -> str | None:
-    """Return the token of an ``Authorization`` header. A header's bytes stand for themselves; a token's are UTF-8."""
+    """Return the token of an ``Authorization`` header. A header's bytes stand for themselves; a token's are UTF-8.
+
+    What is no UTF-8 is no token; it is still text that can be looked at.
+    """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         return None
-    return token.strip().encode("latin-1", "replace").decode(errors="surrogateescape")
+    return token.strip().encode("latin-1", "replace").decode(errors="replace")

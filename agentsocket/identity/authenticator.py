@@ -57,7 +57,6 @@ class SharedToken:
         Raises:
             AuthError: if it is another one, or none.
         """
-        # What a header brings need not be UTF-8; the bytes are compared as they came.
-        given = (attempt.token or "").encode(errors="surrogateescape")
+        given = (attempt.token or "").encode(errors="surrogatepass")
         if not hmac.compare_digest(self._token, given):
             raise AuthError("A login needs the right token." if given else "A login needs a token.")

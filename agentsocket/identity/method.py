@@ -14,7 +14,7 @@ def authenticator_for(settings: Settings, hook: Hook | None) -> Authenticator:
     """
     given = {
         "--auth-token": settings.auth_token,
-        "--auth": hook,
+        "--auth": hook if hook is not None else settings.auth,
         "--jwt-key": settings.jwt_key,
         "--jwt-jwks-url": settings.jwt_jwks_url,
         "--auth-header": settings.auth_header,
@@ -22,6 +22,8 @@ def authenticator_for(settings: Settings, hook: Hook | None) -> Authenticator:
     methods = [flag for flag, value in given.items() if value is not None]
     if len(methods) > 1:
         raise SettingsError(f"{' and '.join(methods)}: logins are proved by one method, not by two")
+    if settings.auth is not None and hook is None:
+        raise SettingsError("--auth: the function that it names has to be handed over as authenticate")
     if settings.auth_token is not None:
         return SharedToken(settings.auth_token)
     if hook is not None:
@@ -30,7 +32,11 @@ def authenticator_for(settings: Settings, hook: Hook | None) -> Authenticator:
         if not settings.trusted_proxies:
             raise SettingsError("--auth-header: say with --trusted-proxies whose header is believed")
         return ProxyHeader(settings.auth_header)
-    return _signed_tokens(settings, methods[0]) if methods else Anybody()
+    if methods:
+        return _signed_tokens(settings, methods[0])
+    if settings.jwt_audience is not None or settings.jwt_issuer is not None:
+        raise SettingsError("--jwt-audience and --jwt-issuer: set --jwt-key or --jwt-jwks-url too")
+    return Anybody()
 
 
 def _signed_tokens(settings: Settings, flag: str) -> Authenticator:

@@ -87,6 +87,11 @@ FORGERIES: dict[str, Callable[[], str | None]] = {
     "16 kB": lambda: token(padding="x" * 16 * 1024),
     "a head that is no JSON": lambda: f"{encoded(b'{')}.{encoded(claims())}.x",
     "a head of lists": lambda: f"{encoded(b'[' * 2000)}.{encoded(claims())}.x",
+    "a head with lists in it": lambda: encoded(b'{"alg": "RS256", "x": ' + b"[" * 900 + b"]" * 900 + b"}") + ".x.x",
+    "a head that is a number": lambda: f"{encoded(5)}.{encoded(claims())}.x",
+    "a head that is no base64": lambda: f"\u20ac.{encoded(claims())}.x",
+    "one part": lambda: encoded({"alg": "RS256", "typ": "JWT"}),
+    "four parts": lambda: f"{token()}.x",
     "no signature": lambda: token().rpartition(".")[0] + ".",
     "claims that were changed": lambda: ".".join(
         part if number != 1 else encoded(claims(sub="root")) for number, part in enumerate(token().split("."))
