@@ -42,8 +42,6 @@ T = TypeVar("T")
 
 MAX_FAILED_LOGINS = 3
 
-TOO_FAST, LOG_IN_FIRST = "That was too fast: wait a second.", "Log in first."
-
 UNCOUNTED = {
     ErrorCode.AUTHENTICATION_UNAVAILABLE,
     ErrorCode.RATE_LIMITED,
@@ -111,13 +109,15 @@ class ConnectionHandler:
         if isinstance(frame, Refresh):
             return self._try_refresh(frame, allowed=allowed)
         request_id = frame.request_id if isinstance(frame, AgentRequest) else None
-        if not allowed:
-            raise ProtocolError(ErrorCode.RATE_LIMITED, TOO_FAST, request_id=request_id)
+        _refuse_unless(allowed, request_id)
         if isinstance(frame, Login):
             return self._try_login(frame)
+        return self._dispatch(frame, self._logged_in(request_id))
+
+    def _logged_in(self, request_id: str | None) -> Session:
         if self._session is None:
-            raise ProtocolError(ErrorCode.NOT_LOGGED_IN, LOG_IN_FIRST, request_id=request_id)
-        return self._dispatch(frame, self._session)
+            raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "Log in first.", request_id=request_id)
+        return self._session
 
     def _dispatch(
         self, frame: AgentRequest | CancelRequest | InputResponse | Heartbeat | Logout, session: Session
@@ -200,11 +200,8 @@ class ConnectionHandler:
 
     def _try_refresh(self, refresh: Refresh, *, allowed: bool) -> asyncio.Task[None] | None:
         try:
-            if not allowed:
-                raise ProtocolError(ErrorCode.RATE_LIMITED, TOO_FAST)
-            if self._session is None:
-                raise ProtocolError(ErrorCode.NOT_LOGGED_IN, LOG_IN_FIRST)
-            return self._refresh(refresh, self._session)
+            _refuse_unless(allowed, None)
+            return self._refresh(refresh, self._logged_in(None))
         except ProtocolError as exc:
             self._answer_refused(exc, refresh)
             return None
@@ -307,3 +304,8 @@ class ConnectionHandler:
             self._connection.hang_up(CloseCode.AUTHENTICATION_FAILED, "authentication failed too often")
         elif code not in UNCOUNTED and not self._errors.spend():
             self._connection.hang_up(CloseCode.TOO_MANY_ERRORS, "too many errors")
+
+
+def _refuse_unless(allowed: bool, request_id: str | None) -> None:  # noqa: FBT001  # it reads as it is
+    if not allowed:
+        raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", request_id=request_id)
