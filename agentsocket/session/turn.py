@@ -49,6 +49,9 @@ class TaskTurn:
             asyncio.CancelledError: when the task has ended and something of it still runs.
             TypeError: if it is no event.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            await self._at_home(self.emit(event))
+            return
         if self._log.room < 0:
             # Before it is said: an agent that gives up waiting has said nothing, so that it cannot pile up either.
             await self._log.breathe()
@@ -68,6 +71,8 @@ class TaskTurn:
             TimeoutError: if there is none within ``expires_in`` seconds.
             asyncio.CancelledError: when the task has ended and something of it still runs.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            return await self._at_home(self.ask(question))
         if self._in_order:
             async with self._order:
                 pass  # what was said before it goes first
@@ -92,6 +97,10 @@ class TaskTurn:
     def ask_blocking(self, question: InputRequired) -> JsonValue:
         """Ask from a thread, and wait for the answer. Raises what ``ask`` raises."""
         return self._wait_for(self.ask(question))
+
+    async def _at_home(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it on the turn's own loop: a framework may run a tool on another one, in a thread."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # the public one raises where there is none
