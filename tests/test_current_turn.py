@@ -1,6 +1,7 @@
 """How code finds the turn that it runs for, and what it may say from where it runs."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -69,6 +70,34 @@ async def converse(peer: Peer) -> tuple[str, str]:
 async def test_code_speaks_and_asks_from_wherever_it_runs(agent: Any) -> None:
     async with serving(lambda: PlainAgent(agent)) as server, logged_in(server) as peer:
         assert await converse(peer) == ("first second", "fine")
+
+
+@pytest.mark.parametrize("agent", [talk_blocking, talk_on_a_loop_of_its_own, talk_blocking_on_a_loop_of_its_own])
+async def test_a_cancel_reaches_a_thread_that_waits_for_an_answer(agent: Any) -> None:
+    async with serving(lambda: PlainAgent(agent), cancel_timeout=60) as server, logged_in(server) as peer:
+        task_id = await peer.request("talk")
+        await peer.until("input_required")
+        await peer.send("cancel_request", task_id=task_id)
+        assert (await peer.until("task_cancelled", "error"))[-1][0] == "task_cancelled"
+
+
+async def test_a_thread_that_goes_on_after_a_cancel_stops_at_its_next_word() -> None:
+    loop, started, go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def speak(_: str) -> str:
+        loop.call_soon_threadsafe(started.set)
+        go.wait(10)
+        while True:
+            current_turn().emit_blocking(AgentOutput(output="never"))
+
+    async with serving(lambda: PlainAgent(speak), cancel_timeout=60) as server, logged_in(server) as peer:
+        task_id = await peer.request("speak")
+        await started.wait()
+        await peer.send("cancel_request", task_id=task_id)
+        await peer.send("cancel_request", task_id="none")
+        assert (await peer.expect("error"))["code"] == "unknown_task"  # the first one has been heard
+        go.set()
+        await peer.expect("task_cancelled")
 
 
 async def test_it_blocks_no_event_loop() -> None:

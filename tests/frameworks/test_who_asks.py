@@ -113,6 +113,24 @@ async def test_a_synchronous_tool_speaks_and_asks_likewise(build: Make) -> None:
     await converse(build(talk), "talk(Oslo) then say")
 
 
+async def test_a_cancel_frees_a_thread_that_waits_for_an_answer(build: Make) -> None:
+    freed = threading.Event()
+
+    def wait(city: str) -> str:
+        """Ask, from a thread."""
+        try:
+            return str(current_turn().ask_blocking(InputRequired(prompt=f"{city}?")))
+        finally:
+            freed.set()
+
+    async with served(build(wait)) as server, visit(server, "ada") as peer:
+        task_id = await peer.request("wait(Oslo) then say")
+        await peer.until("input_required")
+        await peer.send("cancel_request", task_id=task_id)
+        assert (await peer.until("task_cancelled", "error"))[-1][0] == "task_cancelled"
+        assert await asyncio.to_thread(freed.wait, 10)
+
+
 async def converse(agent: Any, message: str) -> None:
     """Send a message whose tool says "inner" and asks; answer it."""
     async with served(agent) as server, visit(server, "ada") as peer:
