@@ -57,6 +57,7 @@ class Turn(Protocol):
         """Do what ``emit`` does, from a synchronous tool in a thread.
 
         Raises:
+            asyncio.CancelledError: once the task is being stopped.
             RuntimeError: on the event loop, which it would block.
         """
 
@@ -64,6 +65,7 @@ class Turn(Protocol):
         """Do what ``ask`` does, from a synchronous tool in a thread.
 
         Raises:
+            asyncio.CancelledError: once the task is being stopped, while it waits too.
             RuntimeError: on the event loop, which it would block.
             TimeoutError: as ``ask``.
         """

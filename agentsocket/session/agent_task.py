@@ -97,6 +97,7 @@ class AgentTask:
         self._stopped_for = reason
         self._clear_timer()
         self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
+        self.turn.stop()
         stop(self._task, self._cancel_timeout)
 
     def fail(self, failure: BaseException) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from pydantic import JsonValue
@@ -31,6 +32,9 @@ class TaskTurn:
         self.ended = False
         """Whether nothing can be said any more."""
         self._loop = asyncio.get_running_loop()
+        self._stopping = False
+        self._elsewhere: set[Future[Any]] = set()
+        """What code in threads waits for."""
         self._log = log
         self.max_tool_output: int | None = None
         """Bytes that the result of a tool may have."""
@@ -49,6 +53,9 @@ class TaskTurn:
             asyncio.CancelledError: when the task has ended and something of it still runs.
             TypeError: if it is no event.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            await asyncio.wrap_future(self._at_home(self.emit(event)))
+            return
         if self._log.room < 0:
             # Before it is said: an agent that gives up waiting has said nothing, so that it cannot pile up either.
             await self._log.breathe()
@@ -68,6 +75,8 @@ class TaskTurn:
             TimeoutError: if there is none within ``expires_in`` seconds.
             asyncio.CancelledError: when the task has ended and something of it still runs.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            return await asyncio.wrap_future(self._at_home(self.ask(question)))
         if self._in_order:
             async with self._order:
                 pass  # what was said before it goes first
@@ -86,18 +95,48 @@ class TaskTurn:
             self._close_input(pending.input_id)
 
     def emit_blocking(self, event: ToolCall | ToolResult | AgentOutput) -> None:
-        """Send an event from a thread; waits while the client lags. Raises what ``emit`` raises."""
+        """Send an event from a thread; waits while the client lags.
+
+        Raises:
+            asyncio.CancelledError: as ``emit``, and as soon as the task is to stop.
+        """
         self._wait_for(self.emit(event))
 
     def ask_blocking(self, question: InputRequired) -> JsonValue:
-        """Ask from a thread, and wait for the answer. Raises what ``ask`` raises."""
+        """Ask from a thread, and wait for the answer.
+
+        Raises:
+            TimeoutError: as ``ask``.
+            asyncio.CancelledError: as ``ask``, and as soon as the task is to stop.
+        """
         return self._wait_for(self.ask(question))
+
+    def stop(self) -> None:
+        """Let no thread wait any more: the task is to end, and a thread hears of that by nothing else."""
+        self._stopping = True
+        for waiting in list(self._elsewhere):
+            waiting.cancel()
+
+    def _at_home(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run it on the turn's own loop, for code in a thread, which may have a loop of its own."""
+        if self._stopping:
+            coroutine.close()
+            raise _over()
+        waiting = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        self._elsewhere.add(waiting)
+        waiting.add_done_callback(self._elsewhere.discard)
+        if self._stopping:  # since just now: looked at last, as it is set first
+            waiting.cancel()
+        return waiting
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # the public one raises where there is none
             coroutine.close()
             raise RuntimeError("this would block the event loop: await emit() or ask() there")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        try:
+            return self._at_home(coroutine).result()
+        except CancelledError:  # an Exception, other than asyncio's
+            raise asyncio.CancelledError from None
 
     def answer(self, input_id: str, response: JsonValue) -> bool:
         """Give a question its answer; false where no such question is open."""

@@ -73,15 +73,32 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture
-def build(framework: str, models: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Makes an agent object of the framework from plain functions."""
+def builds(framework: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that builds agents of the framework."""
     monkeypatch.setenv("GOOGLE_API_KEY", "none")
-    builds = importlib.import_module(f"tests.frameworks.builds.{framework}")
+    return importlib.import_module(f"tests.frameworks.builds.{framework}")
+
+
+@pytest.fixture
+def build(builds: Any, models: ModelServer) -> Make:
+    """Makes an agent object of the framework from plain functions."""
 
     def build(*tools: Callable[..., Any], guarded: list[Callable[..., Any]] | None = None) -> Any:
         return builds.build(models.url, list(tools), guarded or [])
 
     return build
+
+
+@pytest.fixture
+def nest(builds: Any, models: ModelServer) -> Make:
+    """Makes an agent object that has a function in another agent within it, and the message that calls it there."""
+
+    def nest(tool: Callable[..., Any], call: str) -> tuple[Any, str]:
+        is_told = "={}" in builds.NESTED  # and does not see the message itself
+        inner = call.translate({ord("("): "[", ord(")"): "]"}) if is_told else call
+        return builds.nested(models.url, [tool]), builds.NESTED.format(inner)
+
+    return nest
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A model provider on loopback that does what the user's message says, and is as strict as the real ones.
 
 A message is a plan: steps parted by "then". A step that names tools, ``weather(Oslo) population(Oslo)``, calls them all
-at once, for a city or with the argument that it names, ``remember(note=milk)``; any other step is answered with all
-that the users of the conversation have said, piece by piece. Three words do more: "hold" stops the stream after its
-first piece until ``release`` is set, "refuse" is answered with HTTP 400, and so is any conversation with a tool call
-that has no result.
+at once, for a city or with the argument that it names, ``remember(note=milk)``, where ``[]`` stand for ``()``; any
+other step is answered with all that the users of the conversation have said, piece by piece. Three words do more:
+"hold" stops the stream after its first piece until ``release`` is set, "refuse" is answered with HTTP 400, and so is
+any conversation with a tool call that has no result.
 
 It speaks the three dialects that the frameworks need: OpenAI's chat completions and responses, and Gemini's.
 """
@@ -39,6 +39,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.url = ""
         self.requests: list[list[Item]] = []
+        self.models: list[tuple[str, float | None]] = []
+        """The model that each request names, and the temperature."""
         self.held, self.release, self.hung_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.tasks: set[asyncio.Task[Any]] = set()
         self._ids = count(1)
@@ -51,6 +53,7 @@ class ModelServer:
             length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
             body = json.loads(await reader.readexactly(int(length[1]) if length else 0))
             path = head.split()[1]
+            self.models.append(model_of(path, body))
             read, write = next(dialect for part, dialect in DIALECTS.items() if part in path)
             await self._answer(read(body), write, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -103,7 +106,7 @@ class ModelServer:
 def arguments(text: str) -> dict[str, str]:
     """What stands between a call's parentheses."""
     parts = [part.rpartition("=") for part in text.split(", ") if part]
-    return {name or "city": value for name, _, value in parts}
+    return {name or "city": value.replace("[", "(").replace("]", ")") for name, _, value in parts}
 
 
 def the_plan(conversation: list[Item]) -> tuple[str, int]:
@@ -142,6 +145,13 @@ async def model_server() -> AsyncIterator[ModelServer]:
         for task in server.tasks:
             task.cancel()
         await asyncio.gather(*server.tasks, return_exceptions=True)
+
+
+def model_of(path: str, body: dict[str, Any]) -> tuple[str, float | None]:
+    """The model that a request names, and the temperature; Gemini's are elsewhere."""
+    in_path = re.search(r"models/([^:]+):", path)
+    settings = body.get("generationConfig", body)
+    return in_path[1] if in_path else body["model"], settings.get("temperature")
 
 
 def text_of(content: Any) -> str:
@@ -258,23 +268,32 @@ def read_gemini(body: dict[str, Any]) -> list[Item]:
     return items
 
 
+def gemini_calls(reply: Reply) -> list[dict[str, Any]]:
+    return [{"functionCall": {"id": ident, "name": name, "args": arguments(text)}} for ident, name, text in reply.calls]
+
+
 def write_gemini(reply: Reply, _: list[Item]) -> Iterator[str]:
     def chunk(parts: list[Any], **more: Any) -> str:
         return sse({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0, **more}]})
 
     for piece in reply.pieces:
         yield chunk([{"text": piece}])
-    calls = [
-        {"functionCall": {"id": call_id, "name": name, "args": arguments(argument)}}
-        for call_id, name, argument in reply.calls
-    ]
     usage = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
-    last = {"content": {"role": "model", "parts": calls}, "finishReason": "STOP", "index": 0}
+    last = {"content": {"role": "model", "parts": gemini_calls(reply)}, "finishReason": "STOP", "index": 0}
     yield sse({"candidates": [last], "usageMetadata": usage})
+
+
+def write_gemini_whole(reply: Reply, _: list[Item]) -> Iterator[str]:
+    """Without a stream."""
+    parts = [{"text": "".join(reply.pieces)}] if reply.pieces else gemini_calls(reply)
+    yield json.dumps(
+        {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}]}
+    )
 
 
 DIALECTS = {
     "/chat/completions": (read_chat, write_chat),
     "/responses": (read_responses, write_responses),
-    "streamGenerateContent": (read_gemini, write_gemini),
+    ":streamGenerateContent": (read_gemini, write_gemini),
+    ":generateContent": (read_gemini, write_gemini_whole),
 }

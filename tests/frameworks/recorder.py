@@ -1,9 +1,11 @@
 """A turn that writes down what an agent says, and can keep it waiting."""
 
 import asyncio
+from typing import Any
 
 from pydantic import JsonValue
 
+from agentsocket.agent.contract import Context
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from tests.support import BareTurn
 
@@ -11,9 +13,19 @@ Event = ToolCall | ToolResult | AgentOutput
 
 
 class Recorder(BareTurn):
-    """``keep_waiting`` names the kind of event whose emitting never returns; ``answers`` are given in order."""
+    """``keep_waiting`` names the kind of event whose emitting never returns; ``answers`` are given in order.
 
-    def __init__(self, *answers: JsonValue, keep_waiting: type[Event] | None = None) -> None:
+    ``context`` says whom it is for, ``params`` what the request brings.
+    """
+
+    def __init__(
+        self,
+        *answers: JsonValue,
+        keep_waiting: type[Event] | None = None,
+        context: Context | None = None,
+        **params: Any,
+    ) -> None:
+        self.context, self.params = context or self.context, params
         self.events: list[Event] = []
         self.questions: list[InputRequired] = []
         self.waiting = asyncio.Event()

@@ -1,18 +1,22 @@
 """What only Google ADK has."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from agentsocket.agent.adapters.conversation import Memory
 from agentsocket.agent.adapters.frameworks import adapt
+from agentsocket.agent.contract import Context
+from agentsocket.identity.user import User
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
 
 pytest.importorskip("google.adk")
 
 from google.adk.agents import LlmAgent
+from google.adk.agents.run_config import RunConfig
 from google.adk.apps import App
 from google.adk.events import RequestInput
 from google.adk.models import Gemini
@@ -56,7 +60,53 @@ async def test_state_outlives_the_turns_that_memory_drops_and_sessions_do_not_pi
         turn = Recorder()
         await agent.run(f"park({city}) then say", turn)
     assert turn.results[0].tool_output == "Oslo,Bergen,Hamar"
-    assert (await agent._sessions.list_sessions(app_name="scripted", user_id="user")).sessions == []
+    assert (await agent._sessions.list_sessions(app_name="scripted", user_id="a session")).sessions == []
+
+
+ADA = Context("the session", User("ada"), {"user_id": "mallory"})
+
+
+@pytest.mark.parametrize(
+    ("context", "options", "user"),
+    [
+        (ADA, {}, "ada"),
+        (Context("the session", None, {"user_id": "mallory"}), {}, "the session"),
+        (ADA, {"user_id": "theirs"}, "theirs"),
+        (ADA, {"for_turn": lambda turn: {"user_id": f"theirs, {turn.context.user.id}"}}, "theirs, ada"),
+    ],
+)
+async def test_a_tool_finds_the_user(models: ModelServer, context: Context, options: Any, user: str) -> None:
+    async def whose(city: str, tool_context: ToolContext) -> str:
+        """Tell whose session it is."""
+        return f"{city}: {tool_context.user_id}"
+
+    turn = Recorder(context=context, user_id="mallory")
+    agent: Any = adapt(build(models.url, [whose], []), **options)
+    await agent.run("whose(Oslo) then say", turn)
+    assert turn.results[0].tool_output == f"Oslo: {user}"
+    assert (await agent._sessions.list_sessions(app_name="scripted")).sessions == []
+
+
+@pytest.mark.parametrize("per_turn", [False, True])
+async def test_a_run_config_of_the_operators_leaves_text_in_pieces_and_tools_in_threads(
+    models: ModelServer,
+    per_turn: bool,  # noqa: FBT001  # a parameter
+) -> None:
+    config = RunConfig(max_llm_calls=3)
+
+    def where(city: str) -> str:
+        """Tell whether it is a thread of its own."""
+        return f"{city}: {threading.current_thread() is not threading.main_thread()}"
+
+    options: Any = {"for_turn": lambda _: {"run_config": config}} if per_turn else {"run_config": config}
+    turn = Recorder()
+    agent = adapt(build(models.url, [where], []), **options)
+    await agent.run("where(Oslo) then say", turn)
+    assert turn.results[0].tool_output == "Oslo: True"
+    assert len(turn.text) > 1
+    assert config == RunConfig(max_llm_calls=3)
+    with pytest.raises(Exception, match="3"):
+        await agent.run("where(A) then where(B) then where(C) then say", Recorder())
 
 
 async def test_an_app_is_served_with_its_root_agent(models: ModelServer) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import pytest
 
 from agentsocket.agent.adapters.frameworks import UnsupportedAgent, adapt
+from agentsocket.agent.contract import Context
+from agentsocket.identity.user import User
 from agentsocket.protocol.events import AgentOutput
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
@@ -15,6 +17,7 @@ from tests.frameworks.recorder import Recorder
 pytest.importorskip("langchain")
 
 from langchain_core.messages import AIMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint
 from langgraph.graph import START, MessagesState, StateGraph
@@ -127,6 +130,67 @@ async def test_a_context_of_defaults_is_made_and_any_other_must_be_given() -> No
     assert await answer(adapt(graph(MessagesState, speak, context=Hard), context=Hard("stern")), "hello") == "stern"
     with pytest.raises(UnsupportedAgent, match=r"needs a context: .*context=Hard\(\.\.\.\)"):
         adapt(graph(MessagesState, speak, context=Hard))
+
+
+# ---- Who asks --------------------------------------------------------------------------------------------------------
+
+ADA = Context("the session", User("ada"), {"locale": "fr", "user_id": "mallory", "thread_id": "mallory", "tone": "a"})
+
+
+async def configurable(agent: Any = None, turn: Recorder | None = None, **options: Any) -> dict[str, Any]:
+    """What a node finds in its config, but for what LangGraph itself puts there."""
+    seen: list[dict[str, Any]] = []
+
+    async def look(_: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        own = ("_", "checkpoint")
+        seen.append({name: value for name, value in config["configurable"].items() if not name.startswith(own)})
+        return {"messages": [AIMessage("seen")]}
+
+    bound = (agent or (lambda compiled: compiled))(graph(MessagesState, look).compile())
+    await answer(adapt(bound, **options), "hello", turn or Recorder(context=ADA, tone="b", session_id="mallory"))
+    return seen[0]
+
+
+async def test_a_node_finds_user_session_and_params_in_its_config() -> None:
+    said = {"locale": "fr", "user_id": "mallory", "thread_id": "mallory", "tone": "b", "session_id": "mallory"}
+    session = {"session_id": "the session", "thread_id": "the session"}
+    assert await configurable() == {**session, "user_id": "ada", "params": said}
+    nobody = Recorder(context=Context("the session"))
+    assert await configurable(turn=nobody) == {**session, "params": {}}
+
+
+@pytest.mark.parametrize("how", ["given once", "of the turn", "bound to the graph"])
+async def test_what_the_operator_has_put_into_the_config_is_kept(how: str) -> None:
+    config: Any = {"configurable": {"thread_id": "theirs", "user_id": "theirs", "more": 1}, "recursion_limit": 7}
+    given: dict[str, Any] = {
+        "given once": {"config": config},
+        "of the turn": {"for_turn": lambda _: {"config": config}},
+        "bound to the graph": {"agent": lambda compiled: compiled.with_config(config)},
+    }[how]
+    found = await configurable(**given)
+    assert found["params"]["tone"] == "b"
+    assert {name: found[name] for name in ("thread_id", "user_id", "more", "session_id")} == {
+        **config["configurable"],
+        "session_id": "the session",
+    }
+    assert config["configurable"] == {"thread_id": "theirs", "user_id": "theirs", "more": 1}
+
+
+async def test_a_context_may_come_with_each_turn() -> None:
+    @dataclass
+    class Who:
+        user: str
+
+    async def speak(_: MessagesState, runtime: Any) -> dict[str, Any]:
+        return {"messages": [AIMessage(runtime.context.user)]}
+
+    agent = adapt(
+        graph(MessagesState, speak, context=Who), for_turn=lambda turn: {"context": Who(str(turn.params["who"]))}
+    )
+    assert [await answer(agent, "hello", Recorder(who=who)) for who in ("ada", "bob")] == ["ada", "bob"]
+    agent = adapt(graph(MessagesState, speak, context=Who), for_turn=lambda _: {})
+    with pytest.raises(UnsupportedAgent, match="needs a context"):
+        await answer(agent, "hello")
 
 
 def test_graphs_without_messages_and_with_break_points_are_refused() -> None:

@@ -43,6 +43,19 @@ async def test_a_handoff_is_told_as_a_tool_and_the_next_turn_goes_to_who_took_ov
     assert await adapter.run("again", Recorder())
 
 
+async def test_a_run_config_may_be_a_dict_as_the_sdk_has_it(models: ModelServer) -> None:
+    options: dict[str, Any] = {"run_config": {"model_settings": {"temperature": 0.25}, "tracing_disabled": True}}
+    await adapt(Agent("chat", model=model(models)), **options).run("hello", Recorder())
+    await adapt(Agent("chat", model=model(models)), for_turn=lambda _: options).run("hello", Recorder())
+    assert models.models == [("scripted", 0.25)] * 2
+
+
+@pytest.mark.parametrize("option", ["session", "conversation_id", "previous_response_id", "auto_previous_response_id"])
+def test_a_conversation_that_is_kept_elsewhere_is_refused(option: str) -> None:
+    with pytest.raises(TypeError, match=f"{option}= cannot be given"):
+        adapt(Agent("chat"), **dict[str, Any]({option: "theirs"}))
+
+
 @pytest.fixture
 def tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has spoken about tracing yet."""

@@ -1,7 +1,8 @@
-"""What a conversation needs whatever the framework: its memory, its questions, its answer."""
+"""What a conversation needs whatever the framework: its options, its memory, its questions, its answer."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
@@ -11,6 +12,34 @@ from agentsocket.agent.contract import Approval, Turn
 from agentsocket.protocol.events import AgentResponse, InputRequired
 
 T = TypeVar("T")
+
+ForTurn = Callable[[Turn], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""Makes the run options of one turn. A plain function is called on the event loop."""
+
+
+class RunOptions:
+    """What an operator gives to a framework's runs: options for all of them, and over those what each turn brings."""
+
+    def __init__(self, given: Mapping[str, Any], for_turn: ForTurn | None, reserved: frozenset[str]) -> None:
+        """Take them.
+
+        Raises:
+            TypeError: if one of them is ``reserved``, for the adapter itself.
+        """
+        self.given, self.for_turn, self._reserved = given, for_turn, reserved
+        self._check(given)
+
+    async def of(self, turn: Turn) -> dict[str, Any]:
+        """Return the options of one run, in a dict of the caller's own. Raises what ``for_turn`` raises."""
+        made = self.for_turn(turn) if self.for_turn else {}
+        if isawaitable(made):
+            made = await made
+        self._check(made)
+        return {**self.given, **made}
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        if taken := sorted(self._reserved & options.keys()):
+            raise TypeError(f"{taken[0]}= cannot be given: it is a part of each run that the server has itself")
 
 
 class Memory(Generic[T]):

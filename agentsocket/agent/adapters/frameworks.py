@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, cast
 
+from agentsocket.agent.adapters.conversation import ForTurn, RunOptions
 from agentsocket.agent.adapters.warming import warm_libraries
 from agentsocket.agent.contract import Agent
 
@@ -120,12 +121,14 @@ def is_adapter(agent: Agent) -> bool:
     return type(agent).__module__.startswith(f"{__package__}.")
 
 
-def adapt(obj: object, **run_options: Any) -> Agent:
+def adapt(obj: object, *, for_turn: ForTurn | None = None, **run_options: Any) -> Agent:
     """An agent for one session. Several may be made of one object: memory is the adapter's, not the object's.
 
-    ``run_options`` go to the framework's own run (``deps=``, ``context=``, ``max_turns=`` and so on).
+    ``run_options`` go to the framework's own run (``deps=``, ``context=``, ``max_turns=`` and so on). ``for_turn``, a
+    function that may be async, makes those of one turn, which go over them; what it raises fails that turn.
 
     Raises:
+        TypeError: if the adapter itself sets one of the options.
         UnsupportedAgent: if the object's package is too old, or its shape is not served.
     """
     kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
@@ -138,7 +141,7 @@ def adapt(obj: object, **run_options: Any) -> Agent:
     if _release(framework.package) < framework.oldest:
         raise UnsupportedAgent(f"{framework.package} {version(framework.package)} is too old. {needed}")
     adapter = getattr(import_module(f"{__package__}.{framework.module}"), framework.adapter)
-    agent = adapter(obj, **run_options)
+    agent = adapter(obj, RunOptions(run_options, for_turn, adapter.RESERVED))
     agent.__wrapped__ = obj  # its name and description are the agent's
     return cast("Agent", agent)
 

@@ -1,7 +1,8 @@
 """Agents, workflows and apps of Google's Agent Development Kit."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from google.adk.agents.run_config import RunConfig
@@ -14,11 +15,10 @@ from google.adk.runners import Runner
 from google.adk.sessions import InMemorySessionService
 from google.genai.types import Content, FunctionCall, FunctionResponse, Part
 
-from agentsocket.agent.adapters.conversation import Memory, Tokens, approve
-from agentsocket.agent.contract import Turn
+from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
+from agentsocket.agent.contract import Context, Turn
 from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
 
-USER = "user"
 CONFIRMATION = "adk_request_confirmation"
 QUESTION = "adk_request_input"
 
@@ -26,7 +26,9 @@ QUESTION = "adk_request_input"
 class GoogleADKAgent:
     """Serves one session of an agent; ``options`` go to ``Runner.run_async`` (``run_config=`` and so on)."""
 
-    def __init__(self, agent: Any, **options: Any) -> None:
+    RESERVED: Final = frozenset({"session_id", "new_message"})
+
+    def __init__(self, agent: Any, options: RunOptions) -> None:
         app = agent if isinstance(agent, App) else App(name=agent.name, root_agent=agent)
         self.memory: Memory[Event] = Memory()
         self._sessions = InMemorySessionService()
@@ -37,15 +39,17 @@ class GoogleADKAgent:
             memory_service=InMemoryMemoryService(),
         )
         self._state: dict[str, Any] = {}
-        # Without a thread pool, ADK runs synchronous tools on the event loop.
-        config = RunConfig.model_validate({"streaming_mode": "sse", "tool_thread_pool_config": {}})
-        self._options = {"run_config": config, **options}
+        self._options = options
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, unless a plugin of the app catches it."""
         history = self.memory.snapshot()
+        options = await self._options.of(turn)
+        options["run_config"] = _run_config(options.get("run_config"))
         # A session for this turn alone: two turns of one session would read each other's half.
-        place: dict[str, Any] = {"app_name": self._runner.app_name, "user_id": USER, "session_id": uuid4().hex}
+        user_id = options.pop("user_id", None) or _user_id(turn.context)
+        ids: dict[str, Any] = {"user_id": user_id, "session_id": uuid4().hex}
+        place = {"app_name": self._runner.app_name, **ids}
         session = await self._sessions.create_session(state=self._state, **place)
         try:
             for event in history:
@@ -53,7 +57,8 @@ class GoogleADKAgent:
             answer, parts = None, [Part(text=message)]
             while parts:
                 teller = _Teller(turn)
-                await self._stream(place["session_id"], Content(role="user", parts=parts), teller)
+                content = Content(role="user", parts=parts)
+                await teller.tell_all(self._runner.run_async(new_message=content, **ids, **options))
                 answer, parts = teller.answer or answer, [await _ask(call, turn) for call in teller.questions]
             done = await self._sessions.get_session(**place)
         finally:
@@ -63,12 +68,6 @@ class GoogleADKAgent:
         self._state = dict(done.state) if done else {}
         return _report(new, answer)
 
-    async def _stream(self, session_id: str, content: Content, teller: "_Teller") -> None:
-        stream = self._runner.run_async(user_id=USER, session_id=session_id, new_message=content, **self._options)
-        async with aclosing(stream) as events:
-            async for event in events:
-                await teller.tell(event)
-
 
 class _Teller:
     """Tells the events of one run, and keeps its answer and its questions: for ADK these too are calls of tools."""
@@ -77,6 +76,11 @@ class _Teller:
         self.answer: Any = None
         self.questions: list[FunctionCall] = []
         self._turn = turn
+
+    async def tell_all(self, stream: AsyncGenerator[Event, None]) -> None:
+        async with aclosing(stream) as events:
+            async for event in events:
+                await self.tell(event)
 
     async def tell(self, event: Event) -> None:
         text = "".join(part.text for part in _parts(event) if part.text and not part.thought)
@@ -123,6 +127,22 @@ class _Reasons(BasePlugin):
         if answer and not answer.confirmed and isinstance(answer.payload, dict) and answer.payload.get("reason"):
             return {**result, "reason": answer.payload["reason"]}
         return None
+
+
+def _user_id(context: Context) -> str:
+    """ADK wants a user, whether anybody is known by name or not."""
+    return context.user.id if context.user else context.session_id
+
+
+def _run_config(given: RunConfig | None) -> RunConfig:
+    """The operator's config, with what is needed here where it says nothing of that.
+
+    Without a thread pool, ADK runs synchronous tools on the event loop.
+    """
+    needed = RunConfig.model_validate({"streaming_mode": "sse", "tool_thread_pool_config": {}})
+    given = given or needed
+    unset = needed.model_fields_set - given.model_fields_set
+    return given.model_copy(update={name: getattr(needed, name) for name in unset})
 
 
 async def _ask(call: FunctionCall, turn: Turn) -> Part:

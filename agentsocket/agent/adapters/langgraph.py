@@ -1,10 +1,10 @@
 """LangGraph graphs, which LangChain's agents are too."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from inspect import isclass
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from langchain_core.callbacks import AsyncCallbackHandler
@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import StateGraph
 from langgraph.types import Command, Interrupt
 
-from agentsocket.agent.adapters.conversation import Memory, Tokens, approve, ask_text
+from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve, ask_text
 from agentsocket.agent.adapters.frameworks import UnsupportedAgent
 from agentsocket.agent.contract import Turn
 from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
@@ -22,7 +22,9 @@ from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, To
 class LangGraphAgent:
     """Serves one session of a graph; ``options`` go to its ``astream`` (``context=``, ``config=`` and so on)."""
 
-    def __init__(self, graph: Any, **options: Any) -> None:
+    RESERVED: Final = frozenset({"input", "stream_mode", "subgraphs"})
+
+    def __init__(self, graph: Any, options: RunOptions) -> None:
         graph = graph.compile() if isinstance(graph, StateGraph) else graph
         if "messages" not in graph.channels:
             raise UnsupportedAgent('The state of this graph has no "messages": serve an async function that calls it.')
@@ -32,20 +34,21 @@ class LangGraphAgent:
         self._state: dict[str, Any] = {}
         self._graph = graph.with_config({"callbacks": [_HeedCancel()]})
         self._options = options
-        if isclass(graph.context_schema) and "context" not in options:
-            options["context"] = _default_context(graph.context_schema)
+        if options.for_turn is None:
+            self._context(options.given)  # so that a context that is missing is told now
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, unless the graph catches it."""
         history = self.memory.snapshot()
         known = {past.id for past in history}
+        options = await self._options.of(turn)
+        options |= self._context(options)
+        config = options["config"] = self._config(options, turn)
         work: Any = {**self._state, "messages": [*history, HumanMessage(message, id=str(uuid4()))]}
         # A thread for this turn alone: on one that lives longer, a cancel leaves a call without its result for good.
         graph = self._graph.copy({"checkpointer": InMemorySaver()})
-        config = {**self._options.get("config", {})}
-        config["configurable"] = {**config.get("configurable", {}), "thread_id": "turn"}
         while True:
-            await self._stream(graph, work, config, _Teller(turn, known))
+            await _stream(graph, work, options, _Teller(turn, known))
             state = await graph.aget_state(config)
             if not state.interrupts:
                 break
@@ -56,15 +59,34 @@ class LangGraphAgent:
         self._state = {name: value for name, value in state.values.items() if name != "messages"}
         return _answer(new, state.values.get("structured_response"))
 
-    async def _stream(self, graph: Any, work: Any, config: dict[str, Any], teller: "_Teller") -> None:
-        options = {**self._options, "config": config, "stream_mode": ["messages", "updates"], "subgraphs": True}
-        async with aclosing(graph.astream(work, **options)) as parts:
-            async for _, mode, part in parts:
-                if mode == "messages":
-                    await teller.tell_text(part[0])
-                else:
-                    for message in _messages(list(part.values())):
-                        await teller.tell_tools(message)
+    def _context(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The option that is missing where a graph has a context, all of whose fields have defaults."""
+        schema = self._graph.context_schema
+        return {"context": _default_context(schema)} if isclass(schema) and "context" not in options else {}
+
+    def _config(self, options: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
+        """The config of one run. What the operator has put into "configurable" goes over what is known of who asks."""
+        config = options.get("config") or {}
+        own = {**(self._graph.config or {}).get("configurable", {}), **config.get("configurable", {})}
+        return {**config, "configurable": {**_who_asks(turn), **own}}
+
+
+async def _stream(graph: Any, work: Any, options: dict[str, Any], teller: "_Teller") -> None:
+    async with aclosing(graph.astream(work, **options, stream_mode=["messages", "updates"], subgraphs=True)) as parts:
+        async for _, mode, part in parts:
+            if mode == "messages":
+                await teller.tell_text(part[0])
+            else:
+                for message in _messages(list(part.values())):
+                    await teller.tell_tools(message)
+
+
+def _who_asks(turn: Turn) -> dict[str, Any]:
+    """What "configurable" says of a turn. A client's own words stand under one key, where they overwrite nothing."""
+    context = turn.context
+    user = {"user_id": context.user.id} if context.user else {}
+    params = {**context.params, **turn.params}
+    return {**user, "session_id": context.session_id, "thread_id": context.session_id, "params": params}
 
 
 class _Teller:

@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from llama_index.core.agent.workflow import AgentOutput as StepOutput
 from llama_index.core.agent.workflow import AgentStream, ToolCallResult
@@ -10,7 +10,7 @@ from llama_index.core.agent.workflow import ToolCall as ToolCallEvent
 from llama_index.core.llms import ChatMessage
 from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent, JsonSerializer
 
-from agentsocket.agent.adapters.conversation import Memory, Tokens, as_text, ask_text
+from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, as_text, ask_text
 from agentsocket.agent.contract import Turn
 from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
 
@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 class LlamaIndexAgent:
     """Serves one session of an agent; ``options`` go to its ``run`` (``max_iterations=`` and so on)."""
 
-    def __init__(self, agent: Any, **options: Any) -> None:
+    RESERVED: Final = frozenset({"user_msg", "chat_history", "memory", "ctx"})
+
+    def __init__(self, agent: Any, options: RunOptions) -> None:
         self.memory: Memory[ChatMessage] = Memory()
         self._agent = agent
         self._options = options
@@ -29,8 +31,8 @@ class LlamaIndexAgent:
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. LlamaIndex tells the model of a tool's exception, and goes on."""
         history = self.memory.snapshot()
-        context = await self._context()
-        run = self._agent.run(user_msg=message, chat_history=history, ctx=context, **self._options)
+        options, context = await self._options.of(turn), await self._context()
+        run = self._agent.run(user_msg=message, chat_history=history, ctx=context, **options)
         teller, tokens = _Teller(run, turn), Tokens()
         try:
             async with aclosing(run.stream_events()) as events:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from agents import (
     Agent,
@@ -21,7 +21,7 @@ from agents import (
 from agents.run_config import ToolErrorFormatterArgs
 from agents.tracing import setup
 
-from agentsocket.agent.adapters.conversation import Memory, Tokens, approve
+from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
 from agentsocket.agent.contract import Turn
 from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
 
@@ -29,20 +29,25 @@ from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, To
 class OpenAIAgent:
     """Serves one session of an agent; ``options`` go to ``Runner.run_streamed`` (``context=``, ``max_turns=``, ...)."""
 
-    def __init__(self, agent: Agent[Any], **options: Any) -> None:
+    RESERVED: Final = frozenset(
+        {"starting_agent", "input", "session", "conversation_id", "previous_response_id", "auto_previous_response_id"}
+    )
+
+    def __init__(self, agent: Agent[Any], options: RunOptions) -> None:
         self.memory: Memory[TResponseInputItem] = Memory()
         self._agent = agent
         self._options = options
-        if "run_config" not in options:
+        if "run_config" not in options.given:
             _keep_traces_at_home()
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. After a handoff the next one goes to the agent that answered last."""
         history = self.memory.snapshot()
         failed: set[str] = set()
+        options = _with_ear(await self._options.of(turn), failed)
         work: list[TResponseInputItem] | RunState[Any] = [*history, {"role": "user", "content": message}]
         while True:
-            result = Runner.run_streamed(self._agent, work, **self._run_options(failed))
+            result = Runner.run_streamed(self._agent, work, **options)
             await _forward(result, turn, failed)
             if not result.interruptions:
                 break
@@ -53,17 +58,19 @@ class OpenAIAgent:
         tokens.add(used.input_tokens, used.output_tokens)
         return tokens.report(result.final_output)
 
-    def _run_options(self, failed: set[str]) -> dict[str, Any]:
-        """The options of one run, with an ear for tools that raise: their results do not tell."""
-        config = self._options.get("run_config") or RunConfig()
-        formatter = config.tool_error_formatter
 
-        def note(error: ToolErrorFormatterArgs[Any]) -> Any:
-            if error.kind == "tool_exception":
-                failed.add(error.call_id)
-            return formatter and formatter(error)
+def _with_ear(options: dict[str, Any], failed: set[str]) -> dict[str, Any]:
+    """The options of one run, with an ear for tools that raise: their results do not tell."""
+    config = options.get("run_config") or RunConfig()
+    config = RunConfig(**config) if isinstance(config, dict) else config
+    formatter = config.tool_error_formatter
 
-        return {**self._options, "run_config": replace(config, tool_error_formatter=note)}
+    def note(error: ToolErrorFormatterArgs[Any]) -> Any:
+        if error.kind == "tool_exception":
+            failed.add(error.call_id)
+        return formatter and formatter(error)
+
+    return {**options, "run_config": replace(config, tool_error_formatter=note)}
 
 
 async def _forward(result: RunResultStreaming, turn: Turn, failed: set[str]) -> None:

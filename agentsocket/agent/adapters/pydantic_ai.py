@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable
-from typing import Any
+from typing import Any, Final
 
 from pydantic_ai.agent import AbstractAgent, Agent
 from pydantic_ai.capabilities import (
@@ -26,7 +26,7 @@ from pydantic_ai.models import ModelRequestContext, infer_model
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
 
-from agentsocket.agent.adapters.conversation import Memory, Tokens, approve, as_text, ask_text
+from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve, as_text, ask_text
 from agentsocket.agent.contract import Turn
 from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
 
@@ -34,7 +34,9 @@ from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, To
 class PydanticAIAgent:
     """Serves one session of an agent; ``options`` go to its ``run`` (``deps=``, ``usage_limits=`` and so on)."""
 
-    def __init__(self, agent: AbstractAgent[Any, Any], **options: Any) -> None:
+    RESERVED: Final = frozenset({"user_prompt", "message_history", "event_stream_handler", "deferred_tool_results"})
+
+    def __init__(self, agent: AbstractAgent[Any, Any], options: RunOptions) -> None:
         self.memory: Memory[ModelMessage] = Memory()
         self._agent = agent
         self._options = options
@@ -58,8 +60,8 @@ class PydanticAIAgent:
             return await _ask(requests, turn)
 
         own = _OwnTasks()
-        capabilities = [*self._options.get("capabilities", ()), HandleDeferredToolCalls(answer), own]
-        options = {**self._options, "capabilities": capabilities}
+        options = await self._options.of(turn)
+        options["capabilities"] = [*(options.get("capabilities") or ()), HandleDeferredToolCalls(answer), own]
         history = self.memory.snapshot()
         try:
             result = await self._agent.run(message, message_history=history, event_stream_handler=forward, **options)
