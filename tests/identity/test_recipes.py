@@ -139,7 +139,7 @@ async def test_what_an_open_database_has_to_say_is_for_the_operator(tmp_path: Pa
         error = await refused(server, {"token": "correct horse", "params": {"user": "ada"}})
         assert error["code"] == UNAVAILABLE
         assert "users" not in error["message"]
-        assert f"error_id={error['error_id']}" in server.log
+        await eventually(lambda: f"error_id={error['error_id']}" in server.log)
         assert "no such table" in server.log
         assert "correct horse" not in server.log
 
