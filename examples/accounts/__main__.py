@@ -63,6 +63,10 @@ class Accounts:
         name = self._logged_in.pop(cookie, None)
         self._tokens = {token: given for token, given in self._tokens.items() if given[0] != name}
 
+    def is_logged_in(self, cookie: str) -> bool:
+        """Whether a cookie is somebody's."""
+        return cookie in self._logged_in
+
     def new_token(self, cookie: str) -> str | None:
         """Return a token for the agent's server, of whoever the cookie says."""
         name = self._logged_in.get(cookie)
@@ -94,10 +98,11 @@ class Page(BaseHTTPRequestHandler):
     agent_port: int
 
     def do_GET(self) -> None:
-        """Give a file, or where the agent is."""
+        """Give a file; or where the agent is, and whether somebody is logged in already."""
         path, kind = FILES.get(self.path, (None, ""))
         if self.path == "/agent":
-            self._answer(200, json.dumps({"port": self.agent_port}), "application/json")
+            state = {"port": self.agent_port, "logged_in": self.accounts.is_logged_in(self._cookie())}
+            self._answer(200, json.dumps(state), "application/json")
         elif path is None:
             self._answer(404, "There is nothing here.")
         else:
@@ -154,12 +159,13 @@ class Page(BaseHTTPRequestHandler):
 async def main(port: int = 8000, agent_port: int = 8765) -> None:
     """Serve the page and the agent, until Ctrl-C."""
     accounts = Accounts()
-    settings = Settings(host="127.0.0.1", port=agent_port, allowed_origins=(f"http://localhost:{port}",))
+    application = ThreadingHTTPServer(("127.0.0.1", port), Page)
+    page = f"http://localhost:{application.server_port}"
+    settings = Settings(host="127.0.0.1", port=agent_port, allowed_origins=(page,))
     async with AgentServer(settings, {"desk": Desk}, authenticate=accounts.authenticate) as server:
         Page.accounts, Page.agent_port = accounts, server.port
-        application = ThreadingHTTPServer(("127.0.0.1", port), Page)
         threading.Thread(target=application.serve_forever, daemon=True).start()
-        sys.stdout.write(f"Open http://localhost:{application.server_port} and log in as ada or bob.\n")
+        sys.stdout.write(f"Open {page} and log in as ada or bob.\n")
         sys.stdout.flush()
         try:
             await asyncio.Event().wait()

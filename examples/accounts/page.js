@@ -22,12 +22,20 @@ async function token() {
   return response.text();
 }
 
-async function meet() {
-  const { port } = await (await fetch("/agent")).json();
+async function meet({ port }) {
   client = new AgentClient(`ws://localhost:${port}/`, { token });
+  client.addEventListener("state", ({ detail }) => {
+    if (detail.name !== "refused") return;
+    at("problem").textContent = detail.message ?? "The desk is closed.";
+    show(false);
+  });
   await client.login();
   at("who").textContent = client.user.name;
   show(true);
+}
+
+async function desk() {
+  return (await fetch("/agent")).json();
 }
 
 at("login").addEventListener("submit", async (event) => {
@@ -39,7 +47,7 @@ at("login").addEventListener("submit", async (event) => {
     return;
   }
   event.target.reset();
-  await meet();
+  await meet(await desk());
 });
 
 at("ask").addEventListener("submit", async (event) => {
@@ -63,4 +71,5 @@ at("logout").addEventListener("click", async () => {
 });
 
 // Whoever is logged in already needs not log in again.
-if ((await fetch("/token", { method: "POST" })).ok) await meet();
+const known = await desk();
+if (known.logged_in) await meet(known);

@@ -30,8 +30,8 @@ GOLDEN = {
     for path in sorted((Path(__file__).parents[1] / "golden").glob("*.json"), key=lambda path: path.stem)
 }
 CLIENT_EVENTS = {frame.event for frame in get_args(AnyClientFrame)}
-# What the module leaves to other clients: it has no params, and renews a login by logging in again.
-ELSEWHERE = {"login.params", "agent_request.params", "refresh", "refresh_response"}
+# What belongs to a login and to no task: tested on its own below.
+ELSEWHERE = {"refresh_response", "error.retry_after"}
 SENT = [name for name, frame in GOLDEN.items() if frame["event"] in CLIENT_EVENTS and name not in ELSEWHERE]
 RECEIVED = [name for name, frame in GOLDEN.items() if frame["event"] not in CLIENT_EVENTS and name not in ELSEWHERE]
 
@@ -41,11 +41,13 @@ ACTIONS = {
         const client = page.make({resumable: false, ...options});
         return void (session_id ? client.resume({session_id, resume_token, last_seq}) : client.login());
     }""",
-    "agent_request": "({message, request_id}) => void client.sendAgentRequest(message, {requestId: request_id})",
+    "agent_request": """({message, request_id, params}) =>
+        void client.sendAgentRequest(message, {requestId: request_id, params})""",
     "cancel_request": "({task_id}) => void client.cancel(task_id)",
     "input_response": "({task_id, input_id, response}) => client.answer(task_id, input_id, response)",
     "logout": "() => void client.logout()",
     "heartbeat": "() => client.wake()",
+    "refresh": "({token}) => void client.login({token})",
 }
 
 
@@ -122,11 +124,13 @@ async def load(tab: "Tab", port: int) -> None:
     )
 
 
-async def log_in(tab: "Tab", puppet: Puppet, answer: str = "login_response.resumable") -> None:
-    await tab.page.evaluate("void (window.loggedIn = page.make().login())")
+async def log_in(
+    tab: "Tab", puppet: Puppet, answer: str = "login_response.resumable", options: str = "{}", **changes: Any
+) -> None:
+    await tab.page.evaluate(f"void (window.loggedIn = page.make({options}).login())")
     await puppet.connected()
     await puppet.hears("login")
-    await puppet.say(answer)
+    await puppet.say(answer, **changes)
     await tab.page.evaluate("window.loggedIn")
 
 
@@ -136,13 +140,16 @@ async def test_the_module_sends_each_frame_as_the_contract_has_it(tab: "Tab", na
     async with puppet() as server:
         await load(tab, server.port)
         if golden["event"] != "login":
-            await log_in(tab, server, "login_response.terms")
+            ends = {"expires_in": 3600} if golden["event"] == "refresh" else {}
+            await log_in(tab, server, "login_response.terms", **ends)
         await tab.page.evaluate(f"(data) => ({ACTIONS[golden['event']]})(data)", golden["data"])
         if golden["event"] in {"cancel_request", "logout"}:
             await server.hears("heartbeat")
         heard = await server.hears(golden["event"])
         if golden["event"] == "login":
             golden = {**golden, "data": {**golden["data"], "features": ["heartbeat"]}}
+        if golden["event"] == "refresh":
+            golden = {**golden, "data": {**golden["data"], "request_id": heard["data"]["request_id"]}}
         if golden["event"] == "agent_request":
             golden = {**golden, "data": {"request_id": heard["data"]["request_id"], **golden["data"]}}
         assert heard == golden
@@ -559,3 +566,108 @@ async def test_an_agent_that_is_not_there_is_not_tried_for_ever(tab: "Tab") -> N
         assert state[0] == "agent_unavailable"
         assert state[1]["name"] == "refused"
         assert state[1]["agents"] == [{"name": "agent"}]
+
+
+# A token that is another one each time that it is asked for, and text that stays the same.
+NEW_TOKENS = "{firstDelay: 1, token: async () => `token ${window.asked = (window.asked ?? 0) + 1}`}"
+
+
+async def refreshed(server: Puppet, token: str, **answer: Any) -> None:
+    refresh = (await server.hears("refresh"))["data"]
+    assert refresh["token"] == token
+    await server.say(answer.pop("name", "refresh_response"), request_id=refresh["request_id"], **answer)
+
+
+async def test_a_token_is_asked_for_at_each_connection_and_before_the_login_ends(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await tab.page.evaluate(f"void (window.loggedIn = page.make({NEW_TOKENS}).login())")
+        await server.connected()
+        assert (await server.hears("login"))["data"]["token"] == "token 1"
+        await server.say("login_response.resumable", user={"id": "ada", "name": "Ada"}, expires_in=1)
+        await tab.page.evaluate("window.loggedIn")
+        assert await tab.page.evaluate("[client.user, client.expiresIn]") == [{"id": "ada", "name": "Ada"}, 1]
+        await refreshed(server, "token 2", expires_in=2)
+        await refreshed(server, "token 3", expires_in=3600)
+        await server.socket.close(4401)
+        await server.connected()
+        assert (await server.hears("login"))["data"]["token"] == "token 4"
+
+
+async def test_a_token_that_cannot_be_had_is_final_at_first_and_a_failed_attempt_later(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await tab.page.evaluate("""() => {
+            window.working = false;
+            window.token = async () => {
+                if (!working) { window.working = true; throw new Error("Log in first."); }
+                return "right";
+            };
+        }""")
+        why = await tab.page.evaluate("page.make({firstDelay: 1, token}).login().catch((error) => error.message)")
+        assert (why, await tab.page.evaluate("client.state.name")) == ("Log in first.", "refused")
+        await server.connected()
+        await log_in(tab, server, options="{firstDelay: 1, token}")
+        await tab.page.evaluate("() => { window.working = false; }")
+        await server.socket.close(1011)
+        await server.connected()
+        await server.connected()
+        login = (await server.hears("login"))["data"]
+        assert (login["token"], login["session_id"]) == (
+            "right",
+            GOLDEN["login_response.resumable"]["data"]["session_id"],
+        )
+
+
+async def test_a_refused_refresh_is_told_and_another_token_goes_on(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await tab.page.evaluate("void (window.loggedIn = page.make({token: 'old'}).login())")
+        await server.connected()
+        await server.hears("login")
+        await tab.page.evaluate(
+            """void (window.expiring = new Promise((done) =>
+                client.addEventListener("expiring", ({detail}) => done([detail.code, detail.retryAfter]))))"""
+        )
+        await server.say("login_response.resumable", expires_in=1)
+        await refreshed(server, "old", name="error.frame", code="authentication_failed", retry_after=7)
+        assert await tab.page.evaluate("window.expiring") == ["authentication_failed", 7]
+        await tab.page.evaluate("void (window.renewed = client.login({token: 'new'}))")
+        await refreshed(server, "new", expires_in=60)
+        await tab.page.evaluate("window.renewed")
+        assert await tab.page.evaluate("[client.expiresIn, client.state.name]") == [60, "ready"]
+
+
+async def test_a_login_without_a_token_is_renewed_by_another_connection(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server, expires_in=1)
+        await server.connected()
+        assert (await server.hears("login"))["data"]["session_id"]
+
+
+@pytest.mark.parametrize("code", ["rate_limited", "authentication_unavailable"])
+async def test_a_login_that_is_to_wait_is_tried_again_when_the_server_says(tab: "Tab", code: str) -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await tab.page.evaluate("void (window.loggedIn = page.make({firstDelay: 1}).login())")
+        await server.connected()
+        await server.hears("login")
+        await server.say("error.retry_after", code=code, retry_after=0.2)
+        await server.connected()
+        await server.hears("login")
+        await server.say("login_response")
+        await tab.page.evaluate("window.loggedIn")
+
+
+async def test_an_error_tells_whose_limit_it_is_and_how_long(tab: "Tab") -> None:
+    async with puppet() as server:
+        await load(tab, server.port)
+        await log_in(tab, server)
+        await tab.page.evaluate(
+            "void (window.why = client.ask('on', {params: {a: 1}}).catch((e) => [e.retryAfter, e.scope]))"
+        )
+        request = (await server.hears("agent_request"))["data"]
+        assert request["params"] == {"a": 1}
+        await server.say("error.retry", request_id=request["request_id"], retry_after=3)
+        assert await tab.page.evaluate("window.why") == [3, "user"]

@@ -10,8 +10,11 @@
  *
  * A lost connection is taken up again by itself, and `stream` and `ask` go on as if nothing had happened. It counts as
  * lost as well where it is silent for longer than the server ever is, and where an answer is overdue. Events: "state"
- * (`detail` is `client.state`) and "frame" (`detail` is a `Passed`: every frame, in both directions).
+ * (`detail` is `client.state`), "frame" (`detail` is a `Passed`: every frame, in both directions) and "expiring"
+ * (`detail` is an Error: the login is about to end, and could not be renewed).
  *
+ * @typedef {string | (() => string | undefined | Promise<string | undefined>)} Token
+ *   What proves who logs in; a function is asked anew for each connection, and ten seconds before the login ends.
  * @typedef {{event: string, data: Record<string, any>, gap?: true}} Frame
  *   `gap` marks what was rebuilt from a snapshot, because frames were lost before they could be sent again.
  * @typedef {{direction: "sent" | "received", text: string, frame: Frame | null, duplicate: boolean}} Passed
@@ -20,21 +23,29 @@
  *   StateName
  * @typedef {{name: string, title?: string, description?: string, starters?: string[]}} AgentCard
  * @typedef {{name: StateName, code?: number | string, message?: string, retryAt?: number, opened?: boolean,
- *   agents?: AgentCard[]}} State
+ *   agents?: AgentCard[], error?: Error}} State
  *   `code` is a close code or an error's code; `opened` is false where the connection never opened; `agents` are those
- *   that there are where the one that was wanted is not. "refused" is left only by `connect`, `login` or `resume`.
+ *   that there are where the one that was wanted is not; `error` is what the page's own function for the token threw.
+ *   "refused" is left only by `connect`, `login` or `resume`.
  * @typedef {{task_id: string, status: string, output: string, response?: string, pending_inputs?: Record<string, any>[]}} Snapshot
  */
 
 /** What the server says has gone wrong. */
 export class ServerError extends Error {
-  /** @param {{message?: string, code?: string, task_id?: string, error_id?: string}} data */
+  /**
+   * @param {{message?: string, code?: string, task_id?: string, error_id?: string, retry_after?: number,
+   *   scope?: "session" | "user" | "server"}} data
+   */
   constructor(data) {
     super(data.message ?? "The server reported an error.");
     this.name = "ServerError";
     this.code = data.code ?? "";
     this.taskId = data.task_id;
     this.errorId = data.error_id;
+    /** Seconds after which the same may well be granted. */
+    this.retryAfter = data.retry_after;
+    /** Whose limit it is. */
+    this.scope = data.scope;
   }
 }
 
@@ -59,6 +70,10 @@ const FEATURES = ["heartbeat"];
 const SILENCE = 2.5;
 /** Milliseconds by which a timer is late only where the page, or all of the machine, has slept. */
 const SLEPT = 1000;
+/** Milliseconds before the end of a login at which it is renewed; one that is short, at half of it. */
+const EARLY = 10_000;
+/** The longest that a timer can wait, in milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 const ENDS = new Set(["agent_response", "error", "task_cancelled"]);
 const PASSING = new Set([
   "too_many_sessions",
@@ -70,6 +85,7 @@ const PASSING = new Set([
 // A session whose numbers do not fit (it is not the one that was meant) is as good as none.
 const LOST_SESSION = new Set(["session_not_found", "invalid_frame"]);
 const FINAL_CLOSE_CODES = new Set([1000, 1003, 1007, 1009]);
+const NO_LOGIN_IN_TIME = 4502;
 
 /** The frames of one task, as they come. */
 class FrameQueue {
@@ -112,17 +128,27 @@ class FrameQueue {
 export class AgentClient extends EventTarget {
   /** @type {State} */ state = { name: "idle" };
   /** @type {Session | null} */ session = null;
+  /** Who is logged in, where the server knows that. @type {{id: string, name?: string} | null} */ user = null;
+  /** Seconds, as the server said last, until the login ends; null where it does not. @type {number | null} */
+  expiresIn = null;
   #url;
   #resumable;
   #agent;
-  #token;
+  /** @type {Token | undefined} */ #token;
+  /** @type {Record<string, any> | undefined} */ #params;
   #options;
   /** @type {WebSocket | null} */ #socket = null;
   #opened = false;
   #wanted = false;
   #loginWanted = false;
   #leaving = false;
+  /** Whether there was a session since the last `login`. */ #entered = false;
   #attempt = 0;
+  /** When the login ends, in milliseconds since 1970. */ #endsAt = Infinity;
+  /** The end that the token was last tried for. */ #triedFor = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #renewal;
+  /** The `refresh` without an answer yet. @type {{id: string, resolve: () => void, reject: (error: Error) => void} | null} */
+  #refreshing = null;
   #heardAt = 0;
   /** Milliseconds within which the server always says something; 0 where it does not say. */ #heartbeat = 0;
   #answersHeartbeats = false;
@@ -132,7 +158,10 @@ export class AgentClient extends EventTarget {
   #due = new Map();
   /** @type {AbortController | null} */ #awake = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-  /** @type {Map<string, {message: string, sent: boolean, queue: FrameQueue, resolve: Function, reject: Function}>} */
+  /**
+   * @type {Map<string, {data: {message: string, params?: Record<string, any>, request_id: string}, sent: boolean,
+   *   queue: FrameQueue, resolve: Function, reject: Function}>}
+   */
   #requests = new Map();
   /** @type {Map<string, FrameQueue>} */ #tasks = new Map();
   /** @type {Map<string, {promise: Promise<void>, resolve: () => void}>} */ #cancels = new Map();
@@ -141,9 +170,10 @@ export class AgentClient extends EventTarget {
 
   /**
    * @param {string | URL} url
-   * @param {{token?: string, agent?: string, resumable?: boolean, firstDelay?: number, maxDelay?: number,
-   *   patience?: number, slowPatience?: number, probePatience?: number}} [options]
-   *   `agent` is one of several that the server has. Milliseconds: back-off from `firstDelay` to `maxDelay`; and what
+   * @param {{token?: Token, params?: Record<string, any>, agent?: string, resumable?: boolean, firstDelay?: number,
+   *   maxDelay?: number, patience?: number, slowPatience?: number, probePatience?: number}} [options]
+   *   `params` is what the agent is to know of the session. `agent` is one of several that the server has.
+   *   Milliseconds: back-off from `firstDelay` to `maxDelay`; and what
    *   the client waits before it gives the connection up as dead: `patience` for it to open and for a request to be
    *   confirmed, `slowPatience` for what may take an agent's time (login, logout, a cancel), and `probePatience` for any
    *   sign of life where one was asked for.
@@ -152,6 +182,7 @@ export class AgentClient extends EventTarget {
     url,
     {
       token,
+      params,
       agent,
       resumable = true,
       firstDelay = 1000,
@@ -164,6 +195,7 @@ export class AgentClient extends EventTarget {
     super();
     this.#url = url;
     this.#token = token;
+    this.#params = params;
     this.#agent = agent;
     this.#resumable = resumable;
     this.#options = { firstDelay, maxDelay, patience, slowPatience, probePatience };
@@ -176,13 +208,16 @@ export class AgentClient extends EventTarget {
   }
 
   /**
-   * Opens a session, or takes up the one before a lost connection. Rejects with `ServerError` where it is refused.
-   * @param {{token?: string}} [options] without a token the one given before is sent again; an empty one forgets it
+   * Opens a session, or takes up the one before a lost connection; where there is one, a token that is given renews the
+   * login. Rejects with `ServerError` where it is refused, and with what the function for the token threw, unless that
+   * happens while a connection is taken up again: then it is asked anew with the next one.
+   * @param {{token?: Token}} [options] without a token the one given before is sent again; an empty one forgets it
    */
   async login({ token } = {}) {
-    if (token !== undefined) this.#token = token || undefined;
     this.#loginWanted = true;
     this.#leaving = false;
+    if (this.state.name === "ready" && token && this.expiresIn !== null) await this.#prove(token);
+    if (token !== undefined) this.#token = token || undefined;
     if (this.state.name === "connected") this.#sendLogin();
     else if (!this.#wanted) this.#open();
     await this.#until("ready");
@@ -191,7 +226,7 @@ export class AgentClient extends EventTarget {
   /**
    * Takes up a session that was kept somewhere, by a page before its reload for instance.
    * @param {Session} session
-   * @param {{token?: string}} [options]
+   * @param {{token?: Token}} [options]
    */
   resume(session, options) {
     this.session = { ...session };
@@ -212,32 +247,38 @@ export class AgentClient extends EventTarget {
     else this.retryNow();
   }
 
-  /** Throws `MessageTooBig` where the server would not take a request of this text. @param {string} message */
-  check(message) {
-    this.#encode("agent_request", { message, request_id: newRequestId() });
+  /**
+   * Throws `MessageTooBig` where the server would not take such a request.
+   * @param {string} message
+   * @param {{params?: Record<string, any>}} [options]
+   */
+  check(message, { params } = {}) {
+    this.#encode("agent_request", { message, params, request_id: newRequestId() });
   }
 
   /**
    * Starts a task; sent once there is a session. Resolves to the task's id, rejects with `ServerError`,
    * `MessageTooBig` or `ConnectionLost`. Its frames come as "frame" events; `stream` and `ask` are the comfortable ways.
    * @param {string} message
-   * @param {{requestId?: string}} [options] the id under which it was sent before, so that it never runs twice
+   * @param {{requestId?: string, params?: Record<string, any>}} [options] `requestId` is the one under which it was sent
+   *   before, so that it never runs twice; `params` is what the agent is to know of this request
    * @returns {Promise<string>}
    */
-  sendAgentRequest(message, { requestId } = {}) {
-    return this.#request(message, new FrameQueue(), requestId);
+  sendAgentRequest(message, { requestId, params } = {}) {
+    return this.#request(message, params, new FrameQueue(), requestId);
   }
 
   /**
    * The frames of one task, the last one being its `agent_response`. Leaving the loop early stops the task. Throws
    * `ServerError`, `TaskCancelled`, `MessageTooBig` or `ConnectionLost`.
    * @param {string} message
+   * @param {{params?: Record<string, any>}} [options]
    * @returns {AsyncGenerator<Frame, void, void>}
    */
-  async *stream(message) {
+  async *stream(message, { params } = {}) {
     const queue = new FrameQueue();
     let taskId = "";
-    this.#request(message, queue).then(
+    this.#request(message, params, queue).then(
       (id) => {
         taskId = id;
       },
@@ -254,12 +295,13 @@ export class AgentClient extends EventTarget {
   /**
    * The answer to one message. Throws as `stream` does.
    * @param {string} message
-   * @param {{onInput?: (question: Record<string, any>) => unknown}} [options] answers what the agent asks meanwhile
+   * @param {{onInput?: (question: Record<string, any>) => unknown, params?: Record<string, any>}} [options] `onInput`
+   *   answers what the agent asks meanwhile
    * @returns {Promise<string>}
    */
-  async ask(message, { onInput } = {}) {
+  async ask(message, { onInput, params } = {}) {
     let answer = "";
-    for await (const { event, data } of this.stream(message)) {
+    for await (const { event, data } of this.stream(message, { params })) {
       if (event === "agent_response") answer = data.response;
       if (event === "input_required" && onInput) this.answer(data.task_id, data.input_id, await onInput(data));
     }
@@ -335,9 +377,11 @@ export class AgentClient extends EventTarget {
   /** @param {WebSocket} socket @param {number} code */
   #drop(socket, code) {
     if (socket !== this.#socket) return;
+    // No reason to stay away: the function for the token may have taken its time.
+    const late = code === NO_LOGIN_IN_TIME && this.state.name === "logging_in";
     this.#detach();
     if (!this.session) this.#failTasks(new ConnectionLost("The connection was lost, and the task with it."));
-    if (FINAL_CLOSE_CODES.has(code) || code >= 4500)
+    if (!late && (FINAL_CLOSE_CODES.has(code) || code >= 4500))
       this.#giveUp({ name: "refused", code }, "The connection was closed.");
     else this.#retryLater({ code, opened: this.#opened });
   }
@@ -347,8 +391,11 @@ export class AgentClient extends EventTarget {
     this.#socket = null;
     clearTimeout(this.#timer);
     clearTimeout(this.#silence);
+    clearTimeout(this.#renewal);
     for (const timer of this.#due.values()) clearTimeout(timer);
     this.#due.clear();
+    this.#refreshing?.reject(new ConnectionLost("The connection was lost."));
+    this.#refreshing = null;
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(1000);
@@ -366,6 +413,9 @@ export class AgentClient extends EventTarget {
   #giveUp(state, message) {
     this.#wanted = false;
     this.#leaving = false;
+    this.#entered = false;
+    this.user = null;
+    this.expiresIn = null;
     this.#awake?.abort();
     this.#awake = null;
     this.#detach();
@@ -385,9 +435,10 @@ export class AgentClient extends EventTarget {
   #until(...names) {
     return new Promise((resolve, reject) => {
       const look = () => {
-        const { name, code, message } = this.state;
+        const { name, code, message, error } = this.state;
         const passing = this.#leaving && name === "connected"; // only to log out from the session
         if (names.includes(name) && !passing) resolve();
+        else if (error && name === "refused") reject(error);
         else if (typeof code === "string" && name === "refused") reject(new ServerError({ code, message }));
         else if (name === "refused" || name === "idle") reject(new ConnectionLost(`Closed with code ${code}.`));
         else return;
@@ -488,10 +539,42 @@ export class AgentClient extends EventTarget {
   }
 
   #sendLogin() {
+    const socket = this.#socket;
     this.#setState({ name: "logging_in" });
-    const wanted = { resumable: this.#resumable || undefined, agent: this.#agent };
-    this.#send("login", { token: this.#token, features: FEATURES, ...(this.session ?? wanted) });
+    if (socket !== this.#socket) return;
     this.#expect("login", this.#options.slowPatience);
+    this.#withToken(
+      this.#token,
+      (token) => {
+        const wanted = { resumable: this.#resumable || undefined, agent: this.#agent };
+        this.#send("login", { token, params: this.#params, features: FEATURES, ...(this.session ?? wanted) });
+      },
+      (error) => this.#withoutToken(error),
+    );
+  }
+
+  /**
+   * Hands the token on, unless the connection is another one when it is there.
+   * @param {Token | undefined} source @param {(token: string | undefined) => void} use @param {(error: any) => void} fail
+   */
+  async #withToken(source, use, fail) {
+    const socket = this.#socket;
+    try {
+      const token = typeof source === "function" ? await source() : source;
+      if (socket === this.#socket) use(token || undefined);
+    } catch (error) {
+      if (socket === this.#socket) fail(error);
+    }
+  }
+
+  /** The page could not say who is there. @param {any} error */
+  #withoutToken(error) {
+    this.#answered("login");
+    const { message } = error ?? {};
+    if (this.#leaving) return this.close();
+    if (!this.#entered) return this.#giveUp({ name: "refused", message, error }, message);
+    this.#detach();
+    this.#retryLater({ message });
   }
 
   #sendLogout() {
@@ -517,6 +600,7 @@ export class AgentClient extends EventTarget {
   /** @param {string} text */
   #receive(text) {
     this.#heard();
+    const socket = this.#socket;
     const frame = parseFrame(text);
     const seq = frame?.data.seq;
     const duplicate = seq !== undefined && this.session !== null && seq <= this.session.last_seq;
@@ -524,6 +608,7 @@ export class AgentClient extends EventTarget {
     const login = frame?.event === "login_response" ? frame.data : null;
     if (login) this.#adopt(login);
     this.#report("received", text, frame, duplicate);
+    if (socket !== this.#socket) return; // whoever was told has closed it
     if (login) this.#ready(login);
     else if (frame && !duplicate) this.#route(frame);
   }
@@ -533,6 +618,7 @@ export class AgentClient extends EventTarget {
     const loginError = event === "error" && this.state.name === "logging_in" && !data.task_id && !data.request_id;
     if (loginError) this.#loginFailed(data);
     else if (event === "logout_response") this.#loggedOut();
+    else if (this.#refreshing && data.request_id === this.#refreshing.id) this.#refreshed({ event, data });
     else if (event === "agent_request_received") this.#confirmed(data);
     else if (event === "error" && data.request_id && !data.task_id) this.#requestFailed(data);
     else if (data.task_id) this.#taskFrame({ event, data });
@@ -553,6 +639,9 @@ export class AgentClient extends EventTarget {
     this.#attempt = 0;
     this.#answered("login");
     this.#keepTerms(login);
+    this.#entered = true;
+    this.user = login.user ?? null;
+    this.expiresIn = login.expires_in ?? null;
     if (this.#leaving) return this.#sendLogout();
     this.#loginWanted = true;
     if (login.lossless === false) this.#bridge(login.tasks ?? []);
@@ -565,6 +654,7 @@ export class AgentClient extends EventTarget {
       answer.sent = true;
     }
     this.#setState({ name: "ready" });
+    if (this.state.name === "ready") this.#endsIn(login.expires_in);
   }
 
   /** @param {Record<string, any>} data */
@@ -587,6 +677,8 @@ export class AgentClient extends EventTarget {
 
   #loggedOut() {
     this.#answered("logout");
+    clearTimeout(this.#renewal);
+    this.#entered = false;
     this.#loginWanted = false;
     this.#leaving = false;
     this.#forget(new ConnectionLost("Logged out."));
@@ -596,6 +688,8 @@ export class AgentClient extends EventTarget {
   /** Ends what belonged to the session; a request that was never sent waits for the next one. @param {Error} error */
   #forget(error) {
     this.session = null;
+    this.user = null;
+    this.expiresIn = null;
     for (const [id, request] of this.#requests) {
       if (!request.sent) continue;
       this.#requests.delete(id);
@@ -611,12 +705,98 @@ export class AgentClient extends EventTarget {
     for (const map of [this.#tasks, this.#cancels, this.#answers, this.#snapshots]) map.clear();
   }
 
+  // ---- The end of the login ----
+
+  /** @param {number} [seconds] until the login ends, where it does */
+  #endsIn(seconds) {
+    this.expiresIn = seconds ?? null;
+    this.#endsAt = seconds === undefined ? Infinity : Date.now() + 1000 * seconds;
+    // What is no function says the same again, which may have helped, and then helps again.
+    const tried = typeof this.#token !== "function" && this.#endsAt <= this.#triedFor + 1000;
+    if (tried) this.#expiring(new Error("The login is about to end."));
+    else this.#renewLater();
+  }
+
+  /** @param {number} [after] seconds that the server wants to be left alone */
+  #renewLater(after = 0) {
+    clearTimeout(this.#renewal);
+    const left = this.#endsAt - Date.now();
+    if (left <= 0 || left === Infinity) return;
+    const delay = Math.max(left - EARLY, left / 2, 1000 * after, 1000);
+    if (delay > LONGEST_TIMER) this.#renewal = setTimeout(() => this.#renewLater(), LONGEST_TIMER);
+    else this.#renewal = setTimeout(() => this.#renew(), delay);
+  }
+
+  #renew() {
+    if (this.state.name !== "ready") return;
+    this.#triedFor = this.#endsAt;
+    if (this.#token) this.#refresh(this.#token).catch((error) => this.#notRenewed(error));
+    else if (this.session) {
+      // What the browser sends along by itself, a cookie or what a proxy adds, goes with a new connection.
+      this.#detach();
+      this.#open();
+    } else this.#expiring(new Error("The login is about to end."));
+  }
+
+  /** Renews the login with another token than before, which is forgotten where it is refused. @param {Token} token */
+  async #prove(token) {
+    this.#triedFor = 0;
+    try {
+      await this.#refresh(token);
+    } catch (error) {
+      // Where the connection is lost meanwhile, the next one logs in with it.
+      if (!(error instanceof ConnectionLost)) throw error;
+    }
+  }
+
+  /** Sends a token on the connection that there is. @param {Token} source @returns {Promise<void>} */
+  #refresh(source) {
+    const id = newRequestId();
+    this.#refreshing?.reject(new ConnectionLost("Another token was given."));
+    return new Promise((resolve, reject) => {
+      this.#refreshing = { id, resolve: () => resolve(undefined), reject };
+      const send = (/** @type {string} */ token = "") => {
+        this.#send("refresh", { token, request_id: id });
+        this.#expect("refresh", this.#options.slowPatience);
+      };
+      this.#withToken(source, send, reject);
+    });
+  }
+
+  /** @param {Frame} frame */
+  #refreshed({ event, data }) {
+    const { resolve, reject } = /** @type {NonNullable<typeof this.#refreshing>} */ (this.#refreshing);
+    this.#refreshing = null;
+    this.#answered("refresh");
+    if (event === "error") return reject(new ServerError(data));
+    this.#endsIn(data.expires_in);
+    resolve();
+  }
+
+  /** @param {any} error */
+  #notRenewed(error) {
+    if (error instanceof ConnectionLost) return;
+    const lasting = error instanceof ServerError ? !PASSING.has(error.code) : typeof this.#token !== "function";
+    if (!lasting) this.#renewLater(error.retryAfter);
+    this.#expiring(error);
+  }
+
+  /** @param {Error} error */
+  #expiring(error) {
+    this.dispatchEvent(new CustomEvent("expiring", { detail: error }));
+  }
+
   // ---- Tasks ----
 
-  /** @param {string} message @param {FrameQueue} queue @param {string} requestId @returns {Promise<string>} */
-  #request(message, queue, requestId = newRequestId()) {
+  /**
+   * @param {string} message @param {Record<string, any> | undefined} params @param {FrameQueue} queue
+   * @param {string} requestId
+   * @returns {Promise<string>}
+   */
+  #request(message, params, queue, requestId = newRequestId()) {
     return new Promise((resolve, reject) => {
-      this.#requests.set(requestId, { message, queue, sent: false, resolve, reject });
+      const data = { message, params, request_id: requestId };
+      this.#requests.set(requestId, { data, queue, sent: false, resolve, reject });
       if (this.state.name === "ready") this.#sendRequest(requestId);
     });
   }
@@ -626,7 +806,7 @@ export class AgentClient extends EventTarget {
     const request = this.#requests.get(id);
     if (!request || !this.#socket) return;
     try {
-      this.#send("agent_request", { message: request.message, request_id: id });
+      this.#send("agent_request", request.data);
     } catch (error) {
       this.#requests.delete(id);
       request.reject(error);

@@ -49,8 +49,10 @@ class Console {
     {
       retry: () => this.#client.retryNow(),
       login: (token) => this.#login(token),
+      renew: (token) => this.#renew(token),
       logout: () => this.#logout(),
       fresh: () => this.#fresh(),
+      hasToken: () => this.#store.token !== undefined,
     },
     this.#announce,
   );
@@ -121,6 +123,7 @@ class Console {
 
   /** @param {import("./agent_client.js").Passed} passed */
   #passed({ direction, text, frame, duplicate }) {
+    if (frame?.event === "login_response" && !this.#greet(frame.data.user)) return;
     const entry = this.#record.add(direction, text, frame);
     if (duplicate || frame?.event === "heartbeat") return;
     this.#store.add(entry, this.#client.session);
@@ -238,6 +241,26 @@ class Console {
   #login(token) {
     if (token) this.#store.token = token;
     this.#client.login({ token: this.#store.token ?? "" }).catch(ignore);
+  }
+
+  /** @param {string} token a fresh one, while the login goes on; rejects where it is refused */
+  async #renew(token) {
+    await this.#client.login({ token });
+    this.#store.token = token;
+  }
+
+  /**
+   * What was said here before is nobody else's: where another user logs in, the page begins anew, with their session.
+   * @param {{id: string}} [user]
+   * @returns {boolean} whether the page may go on
+   */
+  #greet(user) {
+    if (!user || !this.#store.isAnothers(user.id)) return true;
+    const { session } = this.#client;
+    this.#client.close();
+    this.#store.handOver(session, user.id);
+    location.reload();
+    return false;
   }
 
   async #logout() {

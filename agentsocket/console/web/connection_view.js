@@ -1,12 +1,16 @@
 /** The state of the connection, always visible; logging in and out. */
 
 import { h } from "./dom.js";
+import { visible } from "./plain_text.js";
+import { fully, shortly, wantsToken } from "./sentences.js";
+import { TokenDialog } from "./token_dialog.js";
 import { agentLinks } from "./welcome.js";
-import { fully, shortly } from "./sentences.js";
 
 /**
- * @typedef {{retry: () => void, login: (token?: string) => void, logout: () => void, fresh: () => void}} ConnectionActions
- *   `fresh` begins a new conversation, in a session of its own.
+ * @typedef {{retry: () => void, login: (token?: string) => void, renew: (token: string) => Promise<void>,
+ *   logout: () => Promise<void>, fresh: () => void, hasToken: () => boolean}} ConnectionActions
+ *   `renew` rejects where the token is refused; `fresh` begins a new conversation, in a session of its own; `hasToken`
+ *   tells whether one was typed.
  */
 
 export class ConnectionView {
@@ -16,15 +20,10 @@ export class ConnectionView {
   #text = h("span.text");
   #left = h("span.left");
   #about = h("div.about");
-  #token = h("input", {
-    type: "password",
-    name: "token",
-    autocomplete: "current-password",
-    required: true,
-    id: "token",
-  });
-  #refusal = h("p.problem", { role: "alert" });
-  #asked = false;
+  #who = h("bdi");
+  #as = h("span.who", { hidden: true }, " as ", this.#who);
+  /** Whether a token was given since the last login that was right. */ #tried = false;
+  /** Whether the login ends, and nothing has renewed it. */ #expiring = false;
   #spoken = "";
   /** @type {import("./sentences.js").Refusal | null} */ #refused = null;
 
@@ -32,11 +31,12 @@ export class ConnectionView {
     "button.pill",
     { type: "button", popovertarget: "connection" },
     h("span.dot", { "aria-hidden": true }),
-    h("span", {}, this.#text, this.#left),
+    h("span", {}, this.#text, this.#as, this.#left),
   );
   panel = h("div.panel", { id: "connection", popover: "auto", "aria-label": "Connection" }, this.#about);
   banner = h("div.banner", { hidden: true });
-  dialog = h("dialog", { "aria-labelledby": "token-title" });
+  #dialog = new TokenDialog((token) => this.#use(token));
+  dialog = this.#dialog.element;
 
   /**
    * @param {import("./agent_client.js").AgentClient} client @param {ConnectionActions} actions
@@ -46,23 +46,41 @@ export class ConnectionView {
     this.#client = client;
     this.#actions = actions;
     this.#announce = announce;
-    this.#fillDialog();
     this.panel.addEventListener(
       "beforetoggle",
       (/** @type {any} */ { newState }) => newState === "open" && this.#fillPanel(),
     );
     client.addEventListener("state", () => this.#changed());
+    client.addEventListener("expiring", () => this.#expires(true));
+    client.addEventListener(
+      "frame",
+      (/** @type {any} */ { detail }) => detail.frame?.event === "refresh_response" && this.#expires(false),
+    );
     this.#changed();
+  }
+
+  /** @param {boolean} expiring */
+  #expires(expiring) {
+    this.#expiring = expiring;
+    this.#show();
+    if (expiring) this.#announce(this.#sentence);
+  }
+
+  get #sentence() {
+    if (!this.#expiring) return fully(this.#client.state, this.#refused);
+    return this.#actions.hasToken() ? "Your login ends." : "Your login ends. Log in again where you did.";
   }
 
   #changed() {
     const { state } = this.#client;
-    if (state.name === "refused" && state.code === "authentication_failed") this.askForToken();
+    this.#expiring = false;
+    if (wantsToken(state) || (state.code === "authentication_failed" && this.#tried)) this.askForToken();
+    if (state.name === "waiting" && this.dialog.open) this.#dialog.tell(fully(state));
     if (state.name === "waiting" && state.opened === false) this.#askWhy();
     else if (state.name !== "connecting") this.#refused = null;
     if (state.name === "ready") {
-      this.#asked = false;
-      this.dialog.close();
+      this.#tried = false;
+      this.#dialog.close();
     }
     this.#show();
     const { text } = shortly(state, 0, this.#refused);
@@ -88,15 +106,18 @@ export class ConnectionView {
 
   /** @param {number} now */
   tick(now) {
-    const { text, left = "", tone } = shortly(this.#client.state, now, this.#refused);
+    const { state, user } = this.#client;
+    const { text, left = "", tone } = shortly(state, now, this.#refused);
     this.#text.textContent = text;
     this.#left.textContent = left;
-    this.pill.dataset.tone = tone;
+    this.#who.textContent = visible(user?.name ?? user?.id ?? "");
+    this.#as.hidden = state.name !== "ready" || !user;
+    this.pill.dataset.tone = this.#expiring ? "busy" : tone;
   }
 
   #fillBanner() {
     const { state } = this.#client;
-    const sentence = fully(state, this.#refused);
+    const sentence = this.#sentence;
     this.banner.hidden = !sentence;
     const { agents = [] } = state;
     this.banner.replaceChildren(
@@ -109,7 +130,7 @@ export class ConnectionView {
   /** @returns {HTMLElement[]} what can be done in this state */
   #buttons() {
     const { state } = this.#client;
-    const { retry, login, logout, fresh } = this.#actions;
+    const { retry, login, logout, fresh, hasToken } = this.#actions;
     const button = (/** @type {string} */ caption, /** @type {() => void} */ action) =>
       h(
         "button",
@@ -123,24 +144,36 @@ export class ConnectionView {
         caption,
       );
     if (state.name === "waiting") return [button("Try now", retry)];
-    if (state.code === "authentication_failed") return [button("Enter the token", () => this.askForToken())];
+    const enter = (/** @type {string} */ caption) => button(caption, () => this.askForToken());
+    if (wantsToken(state)) return [enter("Enter the token")];
+    if (state.code === "authentication_failed") return [button("Try again", () => login()), enter("Enter a token")];
     if (state.code === 4501) return [button("Take it back", () => login()), button("New conversation", fresh)];
     if (state.name === "refused" && state.agents?.length) return [];
     if (state.name === "refused") return [button("Reconnect", () => login())];
     if (state.name === "connected") return [button("Log in", () => login())];
-    if (state.name === "ready") return [button("Log out", logout)];
-    return [];
+    if (state.name !== "ready") return [];
+    const leave = async () => {
+      await logout();
+      this.askForToken();
+    };
+    return [
+      this.#expiring && hasToken() && enter("Enter a fresh token"),
+      button("Log out", logout),
+      hasToken() && button("Log in as somebody else", leave),
+    ].filter((one) => one instanceof HTMLElement);
   }
 
   #fillPanel() {
-    const { state, session } = this.#client;
+    const { state, session, user } = this.#client;
+    const { id = "", name = id } = user ?? {};
     const row = (/** @type {string} */ name, /** @type {string} */ value) => [h("dt", {}, name), h("dd", {}, value)];
     this.#about.replaceChildren(
-      h("p", {}, fully(state, this.#refused) || `${shortly(state, 0).text}.`),
+      h("p", {}, this.#sentence || `${shortly(state, 0).text}.`),
       h(
         "dl",
         {},
         ...row("Server", location.host),
+        ...(user ? row("Logged in as", visible(name === id ? id : `${name} (${id})`)) : []),
         ...row("Session", session?.session_id ?? "none"),
         ...row("Frames received", String(session?.last_seq ?? 0)),
       ),
@@ -150,44 +183,30 @@ export class ConnectionView {
 
   // ---- The token ----
 
-  #fillDialog() {
-    // A password manager keeps a token under a name; there is only one.
-    const name = h("input.visually-hidden", {
-      type: "text",
-      name: "username",
-      autocomplete: "username",
-      value: "agent",
-      readonly: true,
-      tabindex: -1,
-      "aria-hidden": true,
-    });
-    const form = h(
-      "form",
-      { method: "dialog" },
-      name,
-      h("h2", { id: "token-title" }, "Token"),
-      h("p", {}, "This server wants a token. It stands in the settings the server was started with."),
-      h("label.field", {}, h("span.label", {}, "Token"), this.#token),
-      this.#refusal,
-      h(
-        "div.buttons",
-        {},
-        h("button.primary", {}, "Log in"),
-        h("button", { type: "button", onclick: () => this.dialog.close() }, "Not now"),
-      ),
-    );
-    form.addEventListener("submit", () => this.#actions.login(this.#token.value));
-    this.dialog.append(form);
+  /** Asks for one, for as long as the server refuses the login. */
+  askForToken() {
+    const { state } = this.#client;
+    const refused = state.code === "authentication_failed" && this.#tried;
+    this.#dialog.ask(state.name === "ready" ? FRESH : WANTED, refused ? `${NOT_ACCEPTED} ${state.message}` : "");
   }
 
-  askForToken() {
-    this.#refusal.textContent = this.#asked ? "The server did not accept this token." : "";
-    this.#asked = true;
-    if (!this.dialog.open) this.dialog.showModal();
-    this.#token.select();
+  /** @param {string} token */
+  async #use(token) {
+    this.#tried = true;
+    if (this.#client.state.name !== "ready") return this.#actions.login(token);
+    try {
+      await this.#actions.renew(token);
+      this.#dialog.close();
+    } catch (error) {
+      this.#dialog.ask(FRESH, `${NOT_ACCEPTED} ${/** @type {Error} */ (error).message}`);
+    }
   }
 }
 
+const WANTED =
+  "This server wants a token: the one of its settings, or one of your own from where you log in otherwise.";
+const FRESH = "Your login ends. With a fresh token of yours this conversation goes on.";
+const NOT_ACCEPTED = "The server did not accept this token.";
 const MOST_WAIT = 5000; // milliseconds
 
 /** @returns {Promise<unknown>} what the server says; rejects where it says nothing, or is too old to know the question */

@@ -10,7 +10,13 @@ import { errorLine, Turn } from "./turn.js";
 
 const MOST_TURNS = 500;
 // The state of the connection tells of these.
-const LOGIN_ERRORS = new Set(["authentication_failed", "session_not_found", "too_many_sessions", "agent_unavailable"]);
+const LOGIN_ERRORS = new Set([
+  "authentication_failed",
+  "authentication_unavailable",
+  "session_not_found",
+  "too_many_sessions",
+  "agent_unavailable",
+]);
 const LOST = "Lost with the session it ran in.";
 
 export class Conversation {
@@ -28,6 +34,7 @@ export class Conversation {
   /** @type {Turn[]} */ #byHand = [];
   /** @type {Map<string, any>} */ #snapshots = new Map();
   #sessionUnknown = false;
+  /** Whether an answer to a login is due. */ #loggingIn = false;
 
   /**
    * @param {import("./turn.js").Actions} actions @param {(text: string) => void} announce to a screen reader
@@ -78,6 +85,7 @@ export class Conversation {
   /** @param {Frame} frame @param {number} time */
   #sent({ event, data }, time) {
     const turn = this.#byTask.get(data.task_id);
+    if (event === "login") this.#loggingIn = true;
     if (event === "agent_request") this.#requested(data, time);
     if (event === "cancel_request") turn?.stopping();
     if (event === "input_response") turn?.answered(data.input_id, data.response);
@@ -93,6 +101,9 @@ export class Conversation {
 
   /** @param {Frame} frame @param {number} time */
   #received({ event, data }, time) {
+    const ofLogin = this.#loggingIn && !data.task_id && !data.request_id;
+    if (event === "login_response" || (event === "error" && ofLogin)) this.#loggingIn = false;
+    if (event === "error" && data.code === "rate_limited" && ofLogin) return undefined;
     if (event === "login_response") return this.#loggedIn(data, time);
     if (event === "logout_response") return this.#ended(time);
     if (event === "error") return this.#error(data, time);

@@ -10,6 +10,7 @@
 const MOST_ENTRIES = 50_000;
 const MOST_CHARACTERS = 50_000_000;
 const SECRETS = ["token", "resume_token"];
+const SECRETIVE = new Set(["login", "login_response", "refresh"]);
 const encoder = new TextEncoder();
 
 export class FrameRecord extends EventTarget {
@@ -49,7 +50,7 @@ export class FrameRecord extends EventTarget {
 
 /** @param {string} text @param {import("./agent_client.js").Frame | null} frame */
 function withoutSecrets(text, frame) {
-  if (frame?.event !== "login" && frame?.event !== "login_response") return text;
+  if (!frame || !SECRETIVE.has(frame.event)) return text;
   const hidden = SECRETS.filter((name) => typeof frame.data[name] === "string").map((name) => [name, "•••"]);
   return hidden.length ? JSON.stringify({ ...frame, data: { ...frame.data, ...Object.fromEntries(hidden) } }) : text;
 }

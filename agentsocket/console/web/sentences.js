@@ -33,9 +33,15 @@ const CAUSES = new Map(
     4501: "This session was taken up in another window.",
     4502: "Nobody logged in in time.",
     4509: "Too many messages were refused.",
-    authentication_failed: "This server wants a token.",
+    authentication_unavailable: "The server cannot check logins just now, which says nothing against yours.",
   }),
 );
+
+/** What stands on the pill while the page waits because of it. */
+const WAITING = new Map([
+  ["authentication_unavailable", "Logins unavailable"],
+  ["rate_limited", "Told to wait"],
+]);
 
 /** Refusals that stay until somebody changes the server's settings. */
 const LASTING = new Set(["origin", "host"]);
@@ -46,12 +52,21 @@ const LASTING = new Set(["origin", "host"]);
  */
 export function shortly(state, now, refusal = null) {
   const [text, tone] = SHORT[state.name];
-  if (state.code === "authentication_failed") return { text: "Token wanted", tone };
+  if (state.code === "authentication_failed") return { text: wantsToken(state) ? "Token wanted" : "Login refused", tone };
   if (state.code === "agent_unavailable" && state.name === "refused") return { text: "No such agent", tone };
   if (refusal && LASTING.has(refusal.code)) return { text: "Refused", tone: "bad" };
   const seconds = Math.ceil(((state.retryAt ?? 0) - now) / 1000);
   const left = state.name === "waiting" && seconds > 1 ? ` in ${seconds} s` : "";
-  return { text, left, tone };
+  return { text: (state.name === "waiting" && WAITING.get(`${state.code}`)) || text, left, tone };
+}
+
+/**
+ * @param {State} state
+ * @returns {boolean} whether a token may be what is missing. How logins are proved is told by the server's words alone;
+ *   where they do not speak of a token, one can be entered still.
+ */
+export function wantsToken({ code, message = "" }) {
+  return code === "authentication_failed" && /\btoken\b/i.test(message);
 }
 
 /**
@@ -66,6 +81,7 @@ export function fully(state, refusal = null) {
     return `${cause ?? "The server cannot be reached."} The page goes on trying.`;
   }
   if (state.agents?.length) return "This server has no agent of that name. Choose one that it has:";
+  if (state.code === "authentication_failed") return `The server has refused the login: ${state.message}`;
   if (state.name === "refused") return cause ?? `The server closed the connection (code ${state.code}).`;
   if (state.name === "connected") return "You are logged out.";
   return "";

@@ -1,4 +1,4 @@
-/** What a tab keeps across a reload: the session, and as many of the newest frames as there is room for. */
+/** What a tab keeps across a reload: the session, whose it is, and as many of the newest frames as there is room for. */
 
 import { ofThisTab } from "./storage.js";
 
@@ -35,11 +35,12 @@ export class TabStore {
     const {
       session = null,
       token,
+      user,
       first = 0,
       last = 0,
     } = JSON.parse(ofThisTab.getItem(`${this.#prefix}head`) ?? "{}");
     [this.#first, this.#last, this.#session] = [first, last, session];
-    this.token = token;
+    [this.token, this.#user] = [token, user];
     const entries = [];
     for (let i = first; i <= last; i++) {
       const chunk = ofThisTab.getItem(this.#key(i)) ?? "";
@@ -50,6 +51,22 @@ export class TabStore {
   }
 
   /** @type {string | undefined} */ token;
+  /** The id of whoever has said what is kept. @type {string | undefined} */ #user;
+  /** Whether the page is about to begin anew. */ #over = false;
+
+  /** @param {string} user @returns {boolean} whether what is kept is somebody else's; if it was nobody's, it is this one's */
+  isAnothers(user) {
+    this.#user ??= user;
+    return this.#user !== user;
+  }
+
+  /** Forgets everything but the token, for a page that begins anew. @param {Session | null} session @param {string} user */
+  handOver(session, user) {
+    for (const i of [...this.#chunks.keys()]) this.#remove(i);
+    [this.#first, this.#last, this.#session, this.#user] = [0, 0, session && { ...session }, user];
+    this.flush();
+    this.#over = true;
+  }
 
   /** @param {number} i */
   #key(i) {
@@ -76,6 +93,7 @@ export class TabStore {
 
   /** Frames and the number of the last one go out together, so that after a reload nothing is missing or there twice. */
   flush() {
+    if (this.#over) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#evict();
@@ -111,7 +129,7 @@ export class TabStore {
   }
 
   #writeHead() {
-    const head = { session: this.#session, token: this.token, first: this.#first, last: this.#last };
+    const head = { session: this.#session, token: this.token, user: this.#user, first: this.#first, last: this.#last };
     ofThisTab.setItem(`${this.#prefix}head`, JSON.stringify(head));
   }
 }
