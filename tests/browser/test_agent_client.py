@@ -140,7 +140,7 @@ async def test_the_module_sends_each_frame_as_the_contract_has_it(tab: "Tab", na
     async with puppet() as server:
         await load(tab, server.port)
         if golden["event"] != "login":
-            ends = {"expires_in": 3600} if golden["event"] == "refresh" else {}
+            ends: dict[str, Any] = {"expires_in": 3600} if golden["event"] == "refresh" else {}
             await log_in(tab, server, "login_response.terms", **ends)
         await tab.page.evaluate(f"(data) => ({ACTIONS[golden['event']]})(data)", golden["data"])
         if golden["event"] in {"cancel_request", "logout"}:
