@@ -81,7 +81,7 @@ async def _run(settings: Settings, server: AgentServer, told: asyncio.Event, dep
         print(f"{program()}: cannot listen on {where}: {exc.strerror or exc}", file=sys.stderr)
         return 1
     forks.keep_apart(asyncio.get_running_loop(), {server.port}, {*STOPS, signal.SIGHUP})
-    print(banner(settings, server.addresses), flush=True)
+    _say(banner(settings, server.addresses))
     # What is there now stays: the collector need not look at it again each time that sessions come and go.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -90,6 +90,14 @@ async def _run(settings: Settings, server: AgentServer, told: asyncio.Event, dep
         await _shut_down(settings, server, departure)
     await _leave_behind(server)
     return 0
+
+
+def _say(text: str) -> None:
+    """Print, if anybody listens: whoever read it may have gone, and an agent may have closed it."""
+    try:
+        print(text, flush=True)
+    except Exception as exc:  # noqa: BLE001  # an agent may have put anything in its place
+        logger.warning("nothing can be printed: %s", exc)
 
 
 async def _shut_down(settings: Settings, server: AgentServer, departure: Departure) -> None:
@@ -148,7 +156,7 @@ def _read_settings() -> Settings:
     logs.configure(settings.log_level)
     if env_file is not None:
         # Before what it names is run: WS_AGENT may stand in it.
-        print(env_file, flush=True)
+        _say(str(env_file))
     for oddity in oddities(os.environ):
         logger.warning("%s", oddity)
     return settings

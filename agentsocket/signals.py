@@ -9,7 +9,17 @@ from types import FrameType
 STOPS = (signal.SIGINT, signal.SIGTERM)
 """What ends the server; a second one ends it now."""
 
-AS_SIGTERM = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+TIMERS_AND_LIMITS = ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGPWR")
+"""Not every system has them all."""
+
+REAL_TIME = range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if hasattr(signal, "SIGRTMIN") else range(0)
+"""With one of them, SIGRTMIN+3, some managers of containers stop what they run."""
+
+AS_SIGTERM: tuple[int, ...] = (
+    *(signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
+    *(int(getattr(signal, name)) for name in TIMERS_AND_LIMITS if hasattr(signal, name)),
+    *REAL_TIME,
+)
 """Their default is an end without a goodbye. An agent that has a use for one sets a handler of its own over this."""
 
 PROCESS = os.getpid()
@@ -23,9 +33,9 @@ def note_signals() -> None:
     """
     for number in STOPS:
         signal.signal(number, _end)
-    for number in AS_SIGTERM:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _end_by_sigterm)
+    for other in AS_SIGTERM:
+        if signal.getsignal(other) is signal.SIG_DFL:
+            signal.signal(other, _end_by_sigterm)
     signal.signal(signal.SIGHUP, _nothing)  # there is no certificate yet to be read anew
 
 

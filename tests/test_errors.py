@@ -324,7 +324,15 @@ async def wordless() -> None:
     raise WordlessError
 
 
-@pytest.mark.parametrize("reason", [mended, wordless])
+async def exiting() -> None:
+    class ExitingError(AgentError):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    raise ExitingError
+
+
+@pytest.mark.parametrize("reason", [mended, wordless, exiting])
 async def test_where_an_agents_own_word_is_not_the_reason_or_fails_the_client_gets_the_general_one(
     reason: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:

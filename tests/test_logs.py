@@ -91,6 +91,30 @@ async def test_what_agents_log_is_written_and_has_the_ids_of_their_task(tmp_path
     assert "WARNING mine:" in line
 
 
+async def test_what_python_itself_would_write_of_agents_passes_for_no_line_either(tmp_path: Path) -> None:
+    (tmp_path / "unheard.py").write_text(
+        "import logging, threading, warnings\n"
+        "class Bad:\n    def __del__(self):\n        raise ValueError('of nobody' + forged)\n"
+        "def fail():\n    raise ValueError('of a thread' + forged)\n"
+        f"forged = {FORGED!r}\n"
+        "async def agent(message):\n"
+        "    thread = threading.Thread(target=fail)\n    thread.start()\n    thread.join()\n"
+        "    Bad()\n    warnings.warn('a warning' + forged)\n"
+        "    quiet = logging.getLogger('quiet')\n    quiet.propagate = False\n"
+        "    quiet.error('of no handler' + forged)\n    return ''\n"
+    )
+    async with started(tmp_path, "--port", "0", "--agent", "unheard:agent") as process:
+        async with talking(process) as peer:
+            await peer.ask("go")
+        process.terminate()
+        _, _, log = await ended(process)
+    for text in ("of nobody", "of a thread", "a warning", "of no handler"):
+        assert text in log
+    assert not [line for line in log.split("\n") if line and not (line.startswith("  ") or RECORD.match(line))]
+    assert not [line for line in log.split("\n") if line.startswith("2026-01-01")]
+    assert "\x1b" not in log
+
+
 async def test_a_process_that_an_agent_has_forked_can_still_log(tmp_path: Path) -> None:
     (tmp_path / "forking.py").write_text(
         "import logging, multiprocessing\n"

@@ -116,6 +116,28 @@ async def test_it_says_where_it_is_what_it_serves_and_that_it_is_open(folder: Pa
     assert bool(addresses) == ("WARNING: no token is set" in text)  # a machine without a network is not open
 
 
+@pytest.mark.parametrize(
+    "source", ["import sys; sys.stdout.close()", "import os; os.close(1); os.open('/dev/full', 1)"]
+)
+async def test_it_serves_though_nothing_can_be_printed(folder: Path, source: str) -> None:
+    agents = folder / "process_agents.py"
+    agents.write_text(f"{source}\n{agents.read_text()}")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ("--host", "127.0.0.1", "--port", str(port), "--agent", "process_agents:echo")
+    async with started(folder, *arguments) as process:
+        assert process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            assert b"nothing can be printed" in await process.stderr.readline()
+        async with connect(f"ws://127.0.0.1:{port}") as connection:
+            peer = Peer(connection)
+            await peer.login()
+            assert await peer.ask("hello") == "hello"
+        process.terminate()
+        code, _, log = await ended(process)
+    assert (code, "Traceback" in log) == (0, False)
+
+
 async def test_a_loopback_address_needs_no_warning(folder: Path) -> None:
     async with started(folder, "--port", "0", "--host", "127.0.0.1", "--agent", "process_agents:echo") as process:
         _, banner = await told_port(process)

@@ -10,7 +10,7 @@ from tests.support import load_agent, made
 from tests.test_process import ended, started
 
 MODULE = """
-import contextlib, functools, typing
+import abc, contextlib, functools, typing
 
 class Agent:
     async def run(self, message, turn):
@@ -62,6 +62,13 @@ class NoRun:
 class SynchronousRun:
     def run(self, message, turn): ...
 
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    async def run(self, message, turn): ...
+
+class Shape(typing.Protocol):
+    async def run(self, message, turn): ...
+
 class OddRun:
     async def run(self): ...
 
@@ -98,6 +105,8 @@ def __getattr__(name):
         return 1 / 0
     if name == "exits":
         raise SystemExit(3)
+    if name == "interrupts":
+        raise KeyboardInterrupt
     if name == "lazy_attribute":
         return number.bit
     raise AttributeError(name)
@@ -117,6 +126,8 @@ REFUSED = {
     "silent_async": "'silent_async': it is a generator without a required parameter",
     "NoRun": "the class 'NoRun' has no 'async def run(self, message, turn)'",
     "SynchronousRun": "the class 'SynchronousRun' has no 'async def run(self, message, turn)'",
+    "Abstract": "of the class 'Abstract' there can be no instance: it is abstract",
+    "Shape": "of the class 'Shape' there can be no instance: it is abstract",
     "OddRun": "'OddRun.run' cannot be called with (message, turn)",
     "NeedsKey": "'NeedsKey': it has 1 required parameters",
     "NeedsNamed": "'NeedsNamed': it requires key by name",
@@ -127,6 +138,7 @@ REFUSED = {
 FAILING = {
     "lazy": "getting 'lazy' failed: ZeroDivisionError: division by zero ({file}, line ",
     "exits": "getting 'exits' failed: SystemExit: 3 ({file}, line ",
+    "interrupts": "getting 'interrupts' failed: KeyboardInterrupt ({file}, line ",
     "lazy_attribute": "getting 'lazy_attribute' failed: AttributeError: 'int' object has no attribute 'bit'",
     "missing": "has no attribute 'missing'",
     "checked": "'checked' cannot be served: ConnectionError: no ({file}, line ",
@@ -218,6 +230,13 @@ BROKEN = {
     "exit": ("raise SystemExit('no\\nway')\n", "SystemExit: no ({file}, line 1)"),
     "wordless": (
         "class Wordless(Exception):\n    def __str__(self):\n        raise ValueError\nraise Wordless\n",
+        "failed: Wordless ({file}, line 4)",
+    ),
+    "interrupt": ("raise KeyboardInterrupt\n", "failed: KeyboardInterrupt ({file}, line 1)"),
+    "its own kind": ("class Own(BaseException): ...\nraise Own('hm')\n", "failed: Own: hm ({file}, line 2)"),
+    "a group": ("raise BaseExceptionGroup('g', [SystemExit(1)])\n", "failed: BaseExceptionGroup: g"),
+    "wordless by an exit": (
+        "class Wordless(Exception):\n    def __str__(self):\n        raise SystemExit\nraise Wordless\n",
         "failed: Wordless ({file}, line 4)",
     ),
     "long": ("raise ValueError('x' * 9999)\n", "x ({file}, line 1)"),

@@ -98,8 +98,11 @@ async def test_a_server_that_is_still_starting_ends_at_once(tmp_path: Path, numb
         assert await ended(process) == (0, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2])
-async def test_whatever_ends_the_server_ends_it_with_a_goodbye(tmp_path: Path, number: signal.Signals) -> None:
+ENDS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU]
+
+
+@pytest.mark.parametrize("number", [*ENDS, *([signal.SIGRTMIN + 3] if hasattr(signal, "SIGRTMIN") else [])])
+async def test_whatever_ends_the_server_ends_it_with_a_goodbye(tmp_path: Path, number: int) -> None:
     async with started(tmp_path, FORKING) as process:
         await said(process, "console")
         process.send_signal(number)

@@ -112,11 +112,11 @@ def _load(place: _Place, neighbourhood: Neighbourhood) -> Any:
     name = place.spec.rpartition(":")[0]
     try:
         module = _import(place, neighbourhood)
-    except (Exception, SystemExit) as exc:  # a module may raise anything while it is imported
+    except BaseException as exc:  # a module may raise anything while it is imported; a real Ctrl-C raises nothing
         raise _not_loadable(place, f"importing '{name}' failed", exc) from exc
     try:
         return getattr(module, place.attribute)
-    except (Exception, SystemExit) as exc:  # an attribute may be made when it is asked for
+    except BaseException as exc:  # an attribute may be made when it is asked for
         if isinstance(exc, AttributeError) and exc.name in {None, place.attribute}:
             text = f"cannot load {place.what} '{place.spec}': '{name}' has no attribute '{place.attribute}'"
             raise AgentNotLoadable(text) from exc
@@ -149,7 +149,7 @@ def _load_factory(place: _Place, neighbourhood: Neighbourhood) -> AgentFactory:
         raise AgentNotLoadable(f"cannot load agent '{place.spec}': {exc}") from exc
     except AgentNotLoadable:
         raise
-    except Exception as exc:
+    except BaseException as exc:
         raise _not_loadable(place, f"'{place.attribute}' cannot be served", exc) from exc
 
 
@@ -161,7 +161,7 @@ def _not_loadable(place: _Place, what: str, failure: BaseException) -> AgentNotL
 def _reason(failure: BaseException) -> str:
     try:
         text = str(failure)
-    except Exception:  # noqa: BLE001  # it is somebody else's
+    except BaseException:  # noqa: BLE001  # it is somebody else's
         text = ""
     text = "".join(char if char.isprintable() else " " for char in text.strip().partition("\n")[0][:300])
     return f"{type(failure).__name__}: {text}" if text else type(failure).__name__

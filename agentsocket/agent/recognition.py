@@ -41,6 +41,8 @@ def why_unfit(found: Any) -> str | None:
 
 
 def _why_no_agents(cls: Any) -> str | None:
+    if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
+        return f"of the class '{cls.__qualname__}' there can be no instance: it is abstract"
     run = inspect.getattr_static(cls, "run", None)
     if inspect.iscoroutinefunction(run):
         try:

@@ -125,6 +125,15 @@ def uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         ) -> asyncio.TimerHandle:
             return super().call_later(delay, self._guarded(callback, context), *args, context=context)
 
+        def add_reader(self, fd: Any, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+            super().add_reader(fd, self._guarded(callback, None), *args)
+
+        def add_writer(self, fd: Any, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+            super().add_writer(fd, self._guarded(callback, None), *args)
+
+        def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+            super().add_signal_handler(sig, self._guarded(callback, None), *args)
+
         def _guarded(
             self, callback: Callable[[*Ts], object], context: contextvars.Context | None
         ) -> Callable[[*Ts], object]:

@@ -3,6 +3,7 @@
 import _thread
 import atexit
 import contextlib
+import faulthandler
 import itertools
 import logging
 import os
@@ -30,6 +31,11 @@ KILLED_AFTER = 0.2
 SAID_IN = 0.1
 """Seconds in which the last line of the log is written."""
 
+LOCKED_OUT = 0.2
+"""Seconds beyond the last moment: who has had no turn until then will get none, as something keeps Python's lock."""
+
+STDERR = 2
+
 TICK = 0.02
 """Seconds between two looks at what has ended."""
 
@@ -53,6 +59,9 @@ class Departure:
         self._deadlines.append(time.monotonic() + seconds)
         if not next(self._begun):
             _thread.start_new_thread(self._watch, ())  # threading's own takes locks that the interrupted may hold
+        # A single call of C, a regular expression or 9**9**9, may let no thread of Python run. This one needs no turn.
+        left = max(min(self._deadlines) - time.monotonic(), 0)
+        faulthandler.dump_traceback_later(left + SAID_IN + LOCKED_OUT, exit=True, file=STDERR)
 
     def leave(self, code: int) -> NoReturn:
         """End now, as Python does it: wait for threads, call the exit functions; but for nothing beyond the time."""

@@ -182,7 +182,7 @@ def _sentence(failure: BaseException) -> str:
         return ""
     try:
         return clean(str(failure))
-    except Exception:  # noqa: BLE001  # an agent's own kind of it may have any text, or none
+    except BaseException:  # noqa: BLE001  # an agent's own kind of it may have any text, or none, or exit
         return ""
 
 

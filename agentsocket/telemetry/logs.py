@@ -8,6 +8,8 @@ import asyncio
 import atexit
 import logging
 import os
+import sys
+import threading
 from contextvars import ContextVar
 from typing import Any
 
@@ -28,7 +30,11 @@ LIBRARIES = ("asyncio", "websockets.server")
 def configure(level: str) -> None:
     """Log to stderr, from this level on: the server's own lines, and what agents log."""
     sink = _Sink(LogOutput(_stderr()))
-    logging.basicConfig(level=level.upper(), handlers=[_ForAgents(sink)], force=True)
+    for_agents = _ForAgents(sink)
+    logging.basicConfig(level=level.upper(), handlers=[for_agents], force=True)
+    logging.lastResort = for_agents
+    logging.captureWarnings(True)  # noqa: FBT003  # Python's own
+    threading.excepthook, sys.unraisablehook = _of_a_thread, _of_nobody
     logging.getLogger("websockets").setLevel(logging.WARNING)
     logger.__class__ = _OwnLogger
     logger.sink, logger.least = sink, logging.getLevelNamesMapping()[level.upper()]  # type: ignore[attr-defined]  # it is one now
@@ -51,6 +57,18 @@ def flush() -> None:
     """Wait a moment for the last lines to be written: before the process ends."""
     if isinstance(logger, _OwnLogger):
         logger.sink.flush()
+
+
+def _of_a_thread(failure: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread. Python would write it as it is, and what it repeats could pass for a line of the log."""
+    if failure.exc_type is not SystemExit:
+        name = "" if failure.thread is None else failure.thread.name
+        logger.error("a thread of an agent failed: %s", name, exc_info=failure.exc_value)
+
+
+def _of_nobody(failure: "sys.UnraisableHookArgs") -> None:
+    """Log what was raised where nobody can catch it, in ``__del__`` say."""
+    logger.error("%s", failure.err_msg or "an exception was ignored", exc_info=failure.exc_value)
 
 
 def _stderr() -> int:

@@ -5,6 +5,7 @@ import asyncio
 import atexit
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -79,6 +80,19 @@ class Agent:
     async def done_callback(self) -> None:
         KEPT.append(asyncio.create_task(asyncio.sleep(0)))
         KEPT[-1].add_done_callback(lambda _: sys.exit(3))
+        await asyncio.sleep(HOUR)
+
+    async def reader(self) -> None:
+        loop, (end, other) = asyncio.get_running_loop(), socket.socketpair()
+        end.setblocking(False)  # noqa: FBT003  # Python's own
+        other.send(b"x")
+
+        def read() -> None:
+            loop.remove_reader(end)
+            sys.exit(3)
+
+        loop.add_reader(end, read)
+        KEPT.extend((end, other))
         await asyncio.sleep(HOUR)
 
     async def caught(self) -> str:
@@ -191,6 +205,10 @@ class Agent:
         await asyncio.sleep(0.01)  # until the request is confirmed
         sleep()
 
+    async def computes(self) -> None:
+        await asyncio.sleep(0.01)  # likewise
+        re.match(r"(a+)+$", "a" * 100 + "b")  # takes for ever, and lets no other thread run
+
     @staticmethod
     def say_goodbye() -> None:
         time.sleep(0.05)
@@ -212,4 +230,4 @@ def hangs(message: str) -> str:
 
 
 AWAITED: list[Callable[..., Any]] = [Agent.gather, Agent.group, Agent.wait_for, Agent.future, Agent.thread]
-UNAWAITED: list[Callable[..., Any]] = [Agent.task, Agent.callback, Agent.timer, Agent.done_callback]
+UNAWAITED: list[Callable[..., Any]] = [Agent.task, Agent.callback, Agent.timer, Agent.done_callback, Agent.reader]

@@ -124,6 +124,15 @@ async def test_neither_an_exit_function_nor_a_blocked_loop_keeps_the_process(mes
         assert "ending without waiting" in server.log
 
 
+async def test_a_call_that_lets_no_thread_run_does_not_keep_the_process(loop: str) -> None:
+    async with talking(loop, "--block-warning", "none") as (server, peer):
+        await peer.request("computes")
+        await asyncio.sleep(0.2)  # nothing of the process can tell that it has begun
+        _, seconds = await server.stop()
+        assert seconds < 3
+        assert "in computes" in server.log  # where it stood
+
+
 async def test_a_second_signal_ends_a_blocked_server_within_a_second() -> None:
     async with talking("--shutdown-grace", "60", "--block-warning", "0.1") as (server, peer):
         await peer.request("blocks")
