@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.writer import FrameWriter
 from agentsocket.settings import Settings
 from tests.server_process import server_process
-from tests.support import Peer, Scripted, eventually, serving
+from tests.support import PATIENCE, Peer, Scripted, eventually, serving
 from tests.wire import Opcode, frame, handshake, head, text, upgraded, wired
 
 KILOBYTE = 1024
@@ -349,6 +350,18 @@ async def test_peers_that_are_gone_again_leave_no_traceback_on_uvloop() -> None:
         assert "Traceback" not in server.log
 
 
+async def test_peers_that_are_gone_before_they_are_hung_up_on_leave_no_traceback_on_uvloop() -> None:
+    pytest.importorskip("uvloop")
+    async with server_process("--uvloop") as server:
+        for _ in range(20):
+            async with upgraded(server.port) as wire:
+                wire.send(frame(Opcode.TEXT, b"{}") * 8000)
+                wire.reset()
+        async with upgraded(server.port, resumable=False):
+            pass
+        assert "Traceback" not in server.log
+
+
 # ---- Goodbyes, and pieces --------------------------------------------------------------------------------------------
 
 
@@ -360,6 +373,31 @@ async def test_what_a_client_says_after_its_goodbye_costs_it_no_reset(tls: dict[
         await wire.push(text("login") * 1000)
         assert await wire.reader.read() == b""
         assert wire.reader.exception() is None
+
+
+async def test_a_client_that_is_hung_up_on_while_it_speaks_hears_the_goodbye_of_tls(
+    certificate: tuple[Path, Path],
+) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+
+    def flood(port: int) -> bytes:
+        heard = b""
+        with (
+            socket.create_connection(("127.0.0.1", port), PATIENCE) as tcp,
+            context.wrap_socket(tcp, server_hostname="localhost", suppress_ragged_eofs=False) as peer,
+        ):
+            peer.sendall(handshake() + text("login"))
+            while b"session_id" not in heard:
+                heard += peer.recv(64 * KILOBYTE)
+            peer.sendall(text("heartbeat") * 5000)
+            while data := peer.recv(64 * KILOBYTE):  # raises where the end comes without a goodbye
+                heard = (heard + data)[-100:]
+        return heard
+
+    async with server_process("--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])) as server:
+        for _ in range(10):  # what is unread when it is hung up on depends on the moment
+            assert (await asyncio.to_thread(flood, server.port)).endswith(b"\x11\x4dtoo many messages")
+        assert "Traceback" not in server.log
 
 
 FRAMES = [

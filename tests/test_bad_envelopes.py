@@ -1,9 +1,13 @@
 """Messages that are no frame of the protocol: each gets its error, repeats nothing, and changes nothing."""
 
 import json
+import time
 
 import pytest
+from pydantic_core import from_json
 
+from agentsocket.protocol.codec import decode_client_frame
+from agentsocket.protocol.errors import ProtocolError
 from tests.support import logged_in, serving
 from tests.wire import Opcode, Wire, frame, undisturbed, upgraded
 
@@ -153,3 +157,23 @@ async def test_twenty_errors_within_a_minute_are_too_many(caplog: pytest.LogCapt
         for _ in range(20):
             assert await refused(wire, "") == "invalid_json"
         assert await wire.close_code() == 4509
+
+
+def test_a_message_full_of_what_is_not_to_be_there_is_refused_for_little() -> None:
+    wrong = ",".join(f'"{number}":0' for number in range(25_000))
+    message = '{"event":"agent_request","data":{"message":"x"},' + wrong + "}"
+
+    def refuse() -> None:
+        with pytest.raises(ProtocolError, match="nothing else"):
+            decode_client_frame(message)
+
+    def read() -> None:
+        from_json(message)
+
+    took = {}
+    for work in (refuse, read):
+        started = time.thread_time()
+        for _ in range(5):
+            work()
+        took[work] = time.thread_time() - started
+    assert took[refuse] < 4 * took[read]

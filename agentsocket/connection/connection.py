@@ -259,6 +259,8 @@ class AgentConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Send nothing more. The peer is heard to its end, but not for long: what is not read would mean a reset."""
+        if self.transport.is_closing():
+            return  # uvloop's would raise
         if not self.transport.can_write_eof():
             self.transport.close()
         else:

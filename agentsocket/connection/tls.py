@@ -88,8 +88,9 @@ class TlsProtocol(SSLProtocol):
         """
         if shutdown_exc is None:
             super()._on_shutdown_complete(None)  # type: ignore[misc]  # typeshed does not know it
-        elif self._transport is not None and not self._over:
+        elif self._transport is not None and not self._transport.is_closing() and not self._over:
             self._over = True
+            self._process_outgoing()  # type: ignore[attr-defined]  # our own goodbye, which typeshed does not know
             with contextlib.suppress(OSError):  # it is gone already
                 cast("asyncio.Transport", self._transport).write_eof()
 

@@ -13,6 +13,12 @@ from agentsocket.protocol.frames import MAX_ID, AnyClientFrame, AnyServerFrame, 
 T = TypeVar("T")
 Name = TypeVar("Name", bound=str)
 
+NOTHING_ELSE: Final = "A frame holds 'event' and 'data', and nothing else."
+
+MANY_ERRORS: Final = 100
+"""More errors than the fields of a frame can have: its top level is full of what is not to be there. To have each of
+them described would take longer than all the rest."""
+
 
 class Envelope(BaseModel, Generic[Name, T]):
     """What stands at the top level of a frame: this, and nothing else."""
@@ -41,6 +47,8 @@ def decode_client_frame(text: str | bytes) -> AnyClientFrame:
     try:
         return CLIENT_FRAME.validate_json(text).data
     except ValidationError as exc:
+        if exc.error_count() > MANY_ERRORS:
+            raise ProtocolError(ErrorCode.INVALID_FRAME, NOTHING_ELSE) from None
         raise _explain(exc, text) from None
 
 
@@ -62,9 +70,9 @@ def _explain(exc: ValidationError, text: str | bytes) -> ProtocolError:
     error = exc.errors(include_input=False, include_url=False, include_context=False)[0]
     if error["type"] == "json_invalid":
         return ProtocolError(ErrorCode.INVALID_JSON, "The message is not valid JSON.")
-    given = from_json(text)
-    if not isinstance(given, dict):
+    if error["type"] == "dict_type" and not error["loc"]:
         return ProtocolError(ErrorCode.INVALID_FRAME, "A frame must be a JSON object with 'event' and 'data'.")
+    given = from_json(text)
     if error["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         if not isinstance(name := given.get("event"), str):
             return ProtocolError(ErrorCode.INVALID_FRAME, "Field 'event' must be a string.")
@@ -73,9 +81,7 @@ def _explain(exc: ValidationError, text: str | bytes) -> ProtocolError:
     request_id = data.get("request_id") if isinstance(data := given.get("data"), dict) else None
     request_id = request_id if isinstance(request_id, str) and len(request_id) <= MAX_ID else None
     if error["type"] == "extra_forbidden":
-        return ProtocolError(
-            ErrorCode.INVALID_FRAME, "A frame holds 'event' and 'data', and nothing else.", request_id=request_id
-        )
+        return ProtocolError(ErrorCode.INVALID_FRAME, NOTHING_ELSE, request_id=request_id)
     # The location is (event, "data", field, ...); what comes after the field may be a key of the peer's own.
     field = error["loc"][1:3][-1]
     return ProtocolError(ErrorCode.INVALID_FRAME, f"Field '{field}': {error['msg'].lower()}.", request_id=request_id)
