@@ -1,7 +1,8 @@
 """Put an AI agent behind a WebSocket. What an application imports stands here; it is loaded where it is used (PEP 562).
 
-The rooms: ``protocol`` (the vocabulary of the wire), ``agent`` (what an agent is), ``session`` (one login),
-``connection`` (one socket), ``server`` and ``process`` above them; ``client`` and ``terminal`` on the other side.
+The rooms: ``protocol`` (the vocabulary of the wire), ``agent`` (what an agent is), ``containment`` (what one may do to
+the process), ``identity`` (who is there), ``session`` (one login), ``connection`` (one socket), ``server`` and
+``process`` above them; ``client`` and ``terminal`` on the other side.
 """
 
 from importlib import import_module

@@ -34,9 +34,13 @@ def read_env_file(arguments: Sequence[str], environment: MutableMapping[str, str
     chosen = _chosen(arguments, environment)
     if chosen.lower() == "none":
         return None
-    path = Path(chosen or ".env").absolute()
-    if not chosen and not path.exists():
-        return None
+    try:
+        path = Path(chosen or ".env").absolute()
+        if not chosen and not path.exists():
+            return None
+    except OSError as exc:  # what stands there may be a token, so nobody goes on without
+        where = "the current folder" if exc.filename is None else exc.filename
+        raise SettingsError(f"{where}: {exc.strerror}; start it elsewhere, or with {ENV_FILE} none") from None
     values = _parse(_read(path))
     taken = {name: value for name, value in values.items() if value is not None and _is_free(name, environment)}
     try:

@@ -1,11 +1,16 @@
 """Somebody else's modules are never shadowed: an agent's own folder comes first, and each agent has its own."""
 
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 
+from agentsocket.agent.loader import AgentNotLoadable, load
+from agentsocket.agent.neighbours import Neighbourhood
 from tests.support import Peer
 from tests.test_process import ended, started, talking, told_port
 
@@ -23,6 +28,9 @@ OURS = sorted(
 # What Python itself has loaded by then is found before anybody's file, with or without a server.
 OURS = [n for n in OURS if not n.startswith("_") and n not in sys.stdlib_module_names - {"test"} | {"agentsocket"}]
 """How every module and folder of ours is called."""
+
+NOBODY = 65534
+"""A user's id that has no rights."""
 
 ASKER = f"""
 import importlib
@@ -90,6 +98,81 @@ async def test_a_file_within_a_package_may_import_its_neighbours_relatively(tmp_
     assert await answer(tmp_path, "--agent=shop/desk/agent.py:agent") == "relative"
 
 
+OWN_NAME = """
+import dataclasses, pickle
+
+@dataclasses.dataclass
+class Own:
+    value: "int" = 5
+
+async def agent(message):
+    assert pickle.loads(pickle.dumps(Own())) == Own()
+    return __name__
+
+if __name__ == "__main__":
+    raise SystemExit("it was run, not imported")
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("my.agent.py", "my_agent"),
+        ("v1.2-beta.py", "v1_2-beta"),
+        ("logging.py", "logging_"),
+        ("__main__.py", "__main___"),
+        ("shop/__init__.py", "shop"),
+        ("shop/my.agent.py", "shop.my_agent"),
+        ("email/agent.py", "agent_1_{}.email.agent"),
+        ("email/__init__.py", "agent_1_{}.email"),
+    ],
+)
+async def test_a_file_is_imported_under_a_name_that_nothing_else_has(tmp_path: Path, path: str, name: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(exist_ok=True)
+    if file.parent != tmp_path:
+        (file.parent / "__init__.py").touch()
+    file.write_text(OWN_NAME)
+    assert await answer(tmp_path, f"--agent={path}:agent") == name.format(tmp_path.name)
+
+
+@pytest.mark.parametrize("spec", ["email.agent:agent", "queue:agent", "test:agent"])
+async def test_a_module_of_the_current_folder_comes_before_what_the_server_has_loaded(
+    tmp_path: Path, spec: str
+) -> None:
+    for path in ("email", "test"):
+        (tmp_path / path).mkdir()
+        (tmp_path / path / "__init__.py").write_text("async def agent(message):\n    return __file__\n")
+    for path in ("email/agent.py", "queue.py"):
+        (tmp_path / path).write_text("async def agent(message):\n    return __file__\n")
+    assert Path(await answer(tmp_path, f"--agent={spec}")).is_relative_to(tmp_path)
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """Make a folder with one in it that this process, which is not root meanwhile, may not look into."""
+    was = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "closed").mkdir(mode=0)
+        (folder / "agent.py").touch()
+        if was == 0:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(was)
+            (folder / "closed").chmod(0o700)
+
+
+def test_a_folder_that_is_closed_to_this_user_has_no_names(closed: Path) -> None:
+    assert Neighbourhood([closed]).has("agent")
+    assert not Neighbourhood([closed / "closed"]).has("agent")
+    with pytest.raises(AgentNotLoadable, match=r"Permission denied: '.*/closed/agent\.py'"):
+        load([f"{closed}/closed/agent.py:agent"])
+
+
 # ---- Several agents in one server ------------------------------------------------------------------------------------
 
 AGENT = """
@@ -138,6 +221,18 @@ async def test_two_agents_with_modules_of_the_same_names_have_each_their_own(tmp
                 peer = Peer(connection)
                 await peer.login(agent=name)
                 assert await peer.ask("hello") == f"The {name} says: {name} {name} {name} {name}"
+
+
+async def test_a_copy_of_ours_beside_one_of_two_agents_is_not_taken_for_ours(tmp_path: Path) -> None:
+    for name in ("desk", "shop"):
+        (tmp_path / name / "agentsocket").mkdir(parents=True)
+        (tmp_path / name / "agentsocket" / "copied.py").touch()
+        (tmp_path / name / f"{name}.py").write_text(
+            "import agentsocket.server\nasync def agent(message):\n    return agentsocket.server.__file__\n"
+        )
+    assert await answer(tmp_path, "--agent=desk/desk.py:agent", "--agent=shop=shop/shop.py:agent") == str(
+        PACKAGE / "server.py"
+    )
 
 
 async def test_a_bare_name_that_two_agents_have_is_refused_with_both_places(tmp_path: Path) -> None:

@@ -183,6 +183,15 @@ def test_which_file_is_read_can_be_chosen(tmp_path: Path, monkeypatch: pytest.Mo
         assert environment.get("WS_PORT") == port
 
 
+def test_a_current_folder_that_is_gone_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SettingsError, match="the current folder: No such file or directory"):
+        read_env_file([], {})
+    assert read_env_file(["--env-file", "none"], {}) is None
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -27,15 +27,13 @@ from agentsocket.agent.adapters.resources import made_in_thread, open_agent, ope
 from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.callables import UnknownKind, kind_of
 from agentsocket.agent.contract import Agent, AgentError, AgentFactory, Context
-from agentsocket.agent.neighbours import Neighbourhood, settle
+from agentsocket.agent.neighbours import INSTALLED, NOBODYS, Neighbourhood, settle
 from agentsocket.agent.recognition import why_unfit
 
 ACCEPTED = (
     "a factory of agents (a function, class or async function without required parameters, or with a context), "
     "a plain function or generator of one message, or an agent of a framework (docs/frameworks.md)"
 )
-
-PACKAGE = Path(__file__).parents[1]
 
 QUICK = 0.005
 """Seconds. A synchronous factory that was quicker than this is called on the event loop from then on."""
@@ -82,7 +80,11 @@ def load(specs: Sequence[str], hook: str | None = None) -> Loaded:
         places[name] = _locate(place)
     hook_place = None if hook is None else _locate(hook, "--auth")
     everything = [*places.values(), *([] if hook_place is None else [hook_place])]
-    neighbourhood = settle(folder for place in everything for folder in place.folders)
+    neighbourhood = settle(
+        (folder for place in everything for folder in place.folders),
+        # A file alone is imported by itself, whatever its name.
+        ((place.folders[-1], place.module) for place in everything if place.file is None or place.folders[1:]),
+    )
     agents = {name: _load_factory(place, neighbourhood) for name, place in places.items()}
     return Loaded(agents, None if hook_place is None else _load_hook(hook_place, neighbourhood))
 
@@ -97,15 +99,25 @@ def _locate(spec: str, what: str = "agent") -> _Place:
     module, colon, attribute = spec.rpartition(":")
     if not (module and colon and attribute):
         raise AgentNotLoadable(f"cannot load {what} '{spec}': expected module:attribute or path/to/file.py:attribute")
-    if not module.endswith(".py"):
-        return _Place(what, spec, module, attribute, (Path.cwd(),), None)
-    file = Path(module).resolve()
-    if not file.is_file():
-        raise AgentNotLoadable(f"cannot load {what} '{spec}': there is no file '{module}'")
-    names, folder = [file.stem], file.parent
+    try:
+        if not module.endswith(".py"):
+            return _Place(what, spec, module, attribute, (Path.cwd(),), None)
+        file = Path(module).resolve()
+        if not file.is_file():
+            raise AgentNotLoadable(f"cannot load {what} '{spec}': there is no file '{module}'")
+        names, folders = _locate_file(file)
+        return _Place(what, spec, names, attribute, folders, file)
+    except OSError as exc:  # a folder may be closed to this user, or the current one be gone
+        raise AgentNotLoadable(f"cannot load {what} '{spec}': {exc.strerror}: '{exc.filename or '.'}'") from exc
+
+
+def _locate_file(file: Path) -> tuple[str, tuple[Path, ...]]:
+    names, folder = [file.stem.replace(".", "_")], file.parent
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         names, folder = [folder.name, *names], folder.parent
-    return _Place(what, spec, ".".join(names), attribute, tuple(dict.fromkeys((file.parent, folder))), file)
+    if names[1:] and names[-1] == "__init__":
+        names.pop()  # it is the package itself
+    return ".".join(names), tuple(dict.fromkeys((file.parent, folder)))
 
 
 def _load(place: _Place, neighbourhood: Neighbourhood) -> Any:
@@ -176,7 +188,7 @@ def _own_line(place: _Place, failure: BaseException) -> str:
 
 
 def _is_own(place: _Place, file: Path) -> bool:
-    if "site-packages" in file.parts or file.is_relative_to(PACKAGE):
+    if any(name in file.parts for name in INSTALLED) or any(file.is_relative_to(folder) for folder in NOBODYS):
         return False
     return any(file.is_relative_to(folder) for folder in place.folders)
 
@@ -185,9 +197,9 @@ def _import(place: _Place, neighbourhood: Neighbourhood) -> ModuleType:
     name = neighbourhood.name_of(place.module, place.folders[-1])
     if place.file is None:
         # The door of a clone, from wherever it is started: Python itself has a package of that name.
-        is_door = name == "test" and not (Path.cwd() / "test.py").is_file()
+        is_door = name == "test" and not neighbourhood.has("test")
         return importlib.import_module("agentsocket.offline_agent" if is_door else name)
-    if "." in name:
+    if ("." in name or place.folders[1:]) and "." not in place.file.stem:
         return importlib.import_module(name)
     return _import_file(name, place.file)
 
@@ -318,13 +330,14 @@ def _as_agent(made: Any) -> Agent:
 
 def _import_file(name: str, file: Path) -> ModuleType:
     """Import a file by itself: it may be named like a module that is there already, or like none (``my-agent.py``)."""
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(file):
-        return known
+    while (known := sys.modules.get(name)) is not None:
+        if getattr(known, "__file__", None) == str(file):
+            return known
+        name += "_"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"'{file}' is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(name, module)  # pickling and dataclasses look a class's module up
+    sys.modules[name] = module  # pickling and dataclasses look a class's module up
     spec.loader.exec_module(module)
     return module

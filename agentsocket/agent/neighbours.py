@@ -1,7 +1,9 @@
 """Whose modules an agent imports: those of its own folder first, and of two agents with a ``tools.py`` each its own."""
 
 import builtins
+import contextlib
 import importlib
+import os
 import pkgutil
 import re
 import sys
@@ -12,6 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+INSTALLED = ("site-packages", "dist-packages")
+
+NOBODYS = (Path(os.__file__).parent, Path(__file__).parents[1])
+"""Folders that are no agent's, though they stand in one that is: the standard library, and this package."""
+
 
 def make_way() -> None:
     """Look last where the running script stands: what an agent imports is its own or installed, not a file of ours."""
@@ -20,12 +27,16 @@ def make_way() -> None:
         sys.path.append(sys.path.pop(0))
 
 
-def settle(folders: Iterable[Path]) -> "Neighbourhood":
-    """Put the folders of agents first on ``sys.path``, and keep apart what has one name in several of them."""
+def settle(folders: Iterable[Path], modules: Iterable[tuple[Path, str]] = ()) -> "Neighbourhood":
+    """Put the folders of agents first on ``sys.path``, and keep apart what has one name in several of them.
+
+    So is an agent's own module, given by its folder and dotted name, where another is loaded by that name (``email``).
+    """
     places = list(dict.fromkeys(folder.resolve() for folder in folders))
     first = [str(place) for place in places]
     sys.path[:] = [*first, *(entry for entry in sys.path if entry not in first)]
-    neighbourhood = Neighbourhood(places)
+    taken = [top for folder, name in modules if _is_taken(folder, top := name.partition(".")[0])]
+    neighbourhood = Neighbourhood(places, taken)
     if neighbourhood.shared:
         neighbourhood.keep_apart()
     return neighbourhood
@@ -40,13 +51,14 @@ class Neighbourhood:
     which is meant: that raises ``ImportError``.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], taken: Iterable[str] = ()) -> None:
         self._names = {folder: frozenset(_names(folder)) for folder in folders}
         self._packages = {
             folder: re.sub(r"\W", "_", f"agent_{number}_{folder.name}") for number, folder in enumerate(folders)
         }
         count = Counter(name for names in self._names.values() for name in names)
-        self.shared = frozenset(name for name, places in count.items() if places > 1)
+        # Ours has one place, though a copy of the client's rooms stands beside an agent.
+        self.shared = frozenset({name for name, places in count.items() if places > 1}.union(taken) - {"agentsocket"})
         self._import = builtins.__import__
 
     def keep_apart(self) -> None:
@@ -56,6 +68,10 @@ class Neighbourhood:
             package.__path__ = [str(folder)]
         sys.meta_path.insert(0, self)
         builtins.__import__ = self._import_own
+
+    def has(self, name: str) -> bool:
+        """Return whether a module or package of this name stands in one of the folders."""
+        return any(name in names for names in self._names.values())
 
     def name_of(self, module: str, folder: Path) -> str:
         """Return the name under which this folder's module is to be imported."""
@@ -93,17 +109,31 @@ class Neighbourhood:
     def _package_of(self, importer: Mapping[str, Any], name: str) -> str | None:
         """Return the package of the innermost folder with such a module that the importing file stands in."""
         for folder in Path(str(importer.get("__file__") or "")).parents:
-            if folder.name == "site-packages":
+            if folder in NOBODYS or folder.name in INSTALLED:
                 break
             if name in self._names.get(folder, ()):
                 return self._packages[folder]
         return None
 
 
+def _is_taken(folder: Path, name: str) -> bool:
+    """Return whether a name means something else by now than the module or package of it in this folder."""
+    known = sys.modules.get(name)
+    if known is None or all(name != module.name for module in pkgutil.iter_modules([str(folder)])):
+        return False
+    return not Path(getattr(known, "__file__", None) or "").is_relative_to(folder)
+
+
 def _names(folder: Path) -> Iterable[str]:
     """Return what can be imported from a folder: modules, packages, and plain folders with modules in them."""
     yield from (module.name for module in pkgutil.iter_modules([str(folder)]))
-    for place in folder.iterdir():
-        plain = place.name.isidentifier() and place.is_dir() and not (place / "__init__.py").exists()
-        if plain and any(place.glob("*.py")):
-            yield place.name
+    with contextlib.suppress(OSError):  # the folder is closed to this user
+        yield from (place.name for place in folder.iterdir() if _is_plain_folder(place))
+
+
+def _is_plain_folder(place: Path) -> bool:
+    if not place.name.isidentifier():
+        return False
+    with contextlib.suppress(OSError):  # as may be one within it: where a service starts in "/", that is "/root"
+        return place.is_dir() and not (place / "__init__.py").exists() and any(place.glob("*.py"))
+    return False
