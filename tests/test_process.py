@@ -89,7 +89,9 @@ async def told_port(process: Process) -> tuple[int, str]:
     text = ""
     async with asyncio.timeout(PATIENCE):
         while not (found := re.search(r"wss?://\S+:(\d+)\n", text)):
-            text += (await process.stdout.readline()).decode()
+            line = await process.stdout.readline()
+            assert line, f"the server has ended: {text}"  # at the end, reading waits no more, nor does this loop
+            text += line.decode()
     return int(found[1]), text
 
 
