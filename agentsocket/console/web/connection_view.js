@@ -21,7 +21,7 @@ export class ConnectionView {
   #left = h("span.left");
   #about = h("div.about");
   #who = h("bdi");
-  #as = h("span.who", { hidden: true }, " as ", this.#who);
+  #as = h("span.who", { hidden: true });
   /** Whether a token was given since the last login that was right. */ #tried = false;
   /** Whether the login ends, and nothing has renewed it. */ #expiring = false;
   #spoken = "";
@@ -111,7 +111,9 @@ export class ConnectionView {
     this.#text.textContent = text;
     this.#left.textContent = left;
     this.#who.textContent = visible(user?.name ?? user?.id ?? "");
-    this.#as.hidden = state.name !== "ready" || !user;
+    const known = state.name === "ready" && Boolean(user);
+    if (this.#as.hidden === known) this.#as.replaceChildren(...(known ? [" as ", this.#who] : []));
+    this.#as.hidden = !known;
     this.pill.dataset.tone = this.#expiring ? "busy" : tone;
   }
 
