@@ -91,7 +91,7 @@ async def server_process(
 
 async def _told_port(process: Process) -> int:
     assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(6 * PATIENCE):  # an agent of a framework takes its time to be imported
         while line := await process.stdout.readline():
             if found := re.search(rb"wss?://\S+:(\d+)", line):
                 return int(found[1])

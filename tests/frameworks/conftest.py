@@ -39,7 +39,7 @@ def bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Non
 
     @functools.wraps(test)
     async def run(*args: Any, **kwargs: Any) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await test(*args, **kwargs)
 
     return run
