@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -48,7 +49,11 @@ async def test_the_first_message_imports_hardly_anything(
     file = tmp_path / "warm_agent.py"
     file.write_text(AGENT.format(framework=framework, url=models.url))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, f"{file}:{name}"), cwd=ROOT, stdout=PIPE, stderr=PIPE
+        *(sys.executable, "-c", PROGRAM, f"{file}:{name}"),
+        cwd=ROOT,
+        stdout=PIPE,
+        stderr=PIPE,
+        env={**os.environ, "GOOGLE_API_KEY": "none"},
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()

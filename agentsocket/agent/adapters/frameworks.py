@@ -1,6 +1,7 @@
 """Which framework an agent object is of, and the adapter for it. Imports none of them."""
 
 import contextlib
+import inspect
 import re
 import sys
 from importlib import import_module
@@ -105,7 +106,9 @@ def prepare() -> None:
         imported = any(name.startswith(row.modules) for name in list(sys.modules))
         if imported and _release(row.package) >= row.oldest:
             with contextlib.suppress(Exception):  # it is told when such an agent is to be served
-                import_module(f"{__package__}.{row.module}")
+                adapter = getattr(import_module(f"{__package__}.{row.module}"), row.adapter)
+                if isinstance(inspect.getattr_static(adapter, "warm_up", None), staticmethod):
+                    adapter.warm_up()
                 warm_libraries()
 
 

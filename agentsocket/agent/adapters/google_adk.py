@@ -15,6 +15,7 @@ from google.adk.runners import Runner
 from google.adk.sessions import InMemorySessionService
 from google.genai.types import Content, FunctionCall, FunctionResponse, Part
 
+from agentsocket.agent.adapters import google_adk_rehearsal
 from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
 from agentsocket.agent.contract import Context, Turn
 from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
@@ -40,6 +41,11 @@ class GoogleADKAgent:
         )
         self._state: dict[str, Any] = {}
         self._options = options
+
+    @staticmethod
+    def warm_up() -> None:
+        """Have ADK import what it would at the first message."""
+        google_adk_rehearsal.rehearse()
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, unless a plugin of the app catches it."""

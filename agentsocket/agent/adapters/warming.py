@@ -9,7 +9,7 @@ from typing import Any
 LATE = {
     "anyio": ("anyio._backends._asyncio", "anyio.streams.memory", "anyio.streams.stapled"),
     "langchain_core": ("langchain_core.tracers.context", "langchain_core.tracers.stdout"),
-    "google.genai": ("google.genai.client", "google.genai.models"),
+    "google.genai": ("google.genai.client", "google.genai.models", "google.auth.aio.credentials", "httpcore"),
 }
 """By package: the modules that it imports at its first use."""
 
