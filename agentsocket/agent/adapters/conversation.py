@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
 
 from agentsocket.agent.contract import Approval, Turn
@@ -83,6 +83,8 @@ def as_text(value: object) -> str:
 
 class Tokens(BaseModel):
     """What a turn has used, all of its model requests together."""
+
+    model_config = ConfigDict(defer_build=True)  # few servers have a framework's agent, and all the sooner start
 
     input_tokens: int = 0
     output_tokens: int = 0
