@@ -7,8 +7,9 @@ from agentsocket.settings import Settings
 
 logger = logging.getLogger("agentsocket")
 
-RESERVED_DESCRIPTORS = 64
-"""Open files that are not connections: the listener, logs, what agents open."""
+RESERVED_DESCRIPTORS = 96
+"""Open files that are not connections: the listener, logs, what agents open, and sockets beyond the limit that are
+accepted before others are closed."""
 
 USUAL_CAPS = (1 << 20, 1 << 16, 10240, 4096)
 """Limits that a system may allow where it refuses its own hard one: Linux's ``fs.nr_open``, macOS's ``OPEN_MAX``."""

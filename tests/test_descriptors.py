@@ -56,7 +56,7 @@ def test_the_limit_is_what_the_system_gives(  # noqa: PLR0913, PLR0917  # a syst
 
 @pytest.mark.parametrize(
     ("limit", "connections", "told"),
-    [(1024, 1024 - RESERVED_DESCRIPTORS, "960 connections at most"), (50, 2000, "hardly enough for the server itself")],
+    [(1024, 1024 - RESERVED_DESCRIPTORS, "928 connections at most"), (80, 2000, "hardly enough for the server itself")],
 )
 def test_fewer_files_than_connections_are_told(
     limit: int, connections: int, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -39,7 +39,7 @@ async def test_sigterm_twice_skips_the_grace() -> None:
 
 
 def few_descriptors() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 
 
 def hardly_any_descriptors() -> None:
