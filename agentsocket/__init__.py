@@ -1,7 +1,8 @@
 """Put an AI agent behind a WebSocket. What an application imports stands here; it is loaded where it is used (PEP 562).
 
 The rooms: ``protocol`` (the vocabulary of the wire), ``agent`` (what an agent is), ``containment`` (what one may do to
-the process), ``identity`` (who is there), ``session`` (one login), ``connection`` (one socket), ``server`` and
+the process), ``identity`` (who is there), ``files`` (what is
+uploaded and sent), ``session`` (one login), ``connection`` (one socket), ``server`` and
 ``process`` above them; ``client`` and ``terminal`` on the other side.
 """
 
@@ -10,11 +11,21 @@ from importlib import import_module
 TYPE_CHECKING = False  # type checkers know the name; to import it would take longer than all the rest
 if TYPE_CHECKING:
     from agentsocket.agent.adapters.frameworks import adapt
-    from agentsocket.agent.contract import Agent, AgentError, Approval, Context, Turn
+    from agentsocket.agent.contract import Agent, AgentError, Approval, Attachment, Context, Turn
     from agentsocket.agent.current import current_turn
     from agentsocket.client.client import WebSocketClient
     from agentsocket.identity.user import AuthError, LoginAttempt, User
-    from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
+    from agentsocket.protocol.events import (
+        AgentData,
+        AgentFile,
+        AgentOutput,
+        AgentReasoning,
+        AgentResponse,
+        InputRequired,
+        ToolCall,
+        ToolProgress,
+        ToolResult,
+    )
     from agentsocket.server import AgentServer
     from agentsocket.settings import Settings
 
@@ -22,17 +33,22 @@ __version__ = "1.0.0"
 
 __all__ = [
     "Agent",
+    "AgentData",
     "AgentError",
+    "AgentFile",
     "AgentOutput",
+    "AgentReasoning",
     "AgentResponse",
     "AgentServer",
     "Approval",
+    "Attachment",
     "AuthError",
     "Context",
     "InputRequired",
     "LoginAttempt",
     "Settings",
     "ToolCall",
+    "ToolProgress",
     "ToolResult",
     "Turn",
     "User",
@@ -43,11 +59,14 @@ __all__ = [
 
 _ROOMS = {
     "agent.adapters.frameworks": ("adapt",),
-    "agent.contract": ("Agent", "AgentError", "Approval", "Context", "Turn"),
+    "agent.contract": ("Agent", "AgentError", "Approval", "Attachment", "Context", "Turn"),
     "agent.current": ("current_turn",),
     "client.client": ("WebSocketClient",),
     "identity.user": ("AuthError", "LoginAttempt", "User"),
-    "protocol.events": ("AgentOutput", "AgentResponse", "InputRequired", "ToolCall", "ToolResult"),
+    "protocol.events": (
+        *("AgentData", "AgentFile", "AgentOutput", "AgentReasoning", "AgentResponse", "InputRequired"),
+        *("ToolCall", "ToolProgress", "ToolResult"),
+    ),
     "server": ("AgentServer",),
     "settings": ("Settings",),
 }

@@ -75,6 +75,7 @@ class AgentServer:
             OSError: if the address cannot be listened on.
         """
         settings = self._settings
+        await asyncio.get_running_loop().run_in_executor(None, self.manager.files.prepare)
         for listening in listen(settings.host, settings.port):
             # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)

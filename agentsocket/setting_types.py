@@ -106,6 +106,14 @@ def _expect(given: str, right: str) -> None:
         raise ValueError(f"'{given}' never matches: it would have to be {right}")
 
 
+def _file_types(values: tuple[str, ...]) -> tuple[str, ...]:
+    for item in values:
+        if item != "all" and not re.fullmatch(r"[\w!#$&^.+-]+/(\*|[\w!#$&^.+-]+)", item, re.ASCII):
+            raise ValueError(f"'{item}' is no media type: such as image/*, text/csv, or all")
+        _expect(item, item.lower())
+    return values
+
+
 def _listened_on(value: str) -> str:
     try:
         value.encode("idna")  # as the look-up of a name does
@@ -148,3 +156,5 @@ Hosts = Annotated[Items, AfterValidator(_hosts)]
 Origins = Annotated[Items, AfterValidator(_origins)]
 Folder = Annotated[str, AfterValidator(_folder)]
 FileOrNone = Annotated[Annotated[Path, AfterValidator(_existing)] | None, BeforeValidator(_stripped)]
+FolderOrNone = Annotated[Path | None, BeforeValidator(_stripped)]
+FileTypes = Annotated[Items, AfterValidator(_file_types), Field(min_length=1)]

@@ -16,7 +16,9 @@ from agentsocket.setting_types import (
     Count,
     CountOrNone,
     FileOrNone,
+    FileTypes,
     Folder,
+    FolderOrNone,
     Grace,
     Hosts,
     Networks,
@@ -137,6 +139,23 @@ class Settings(BaseModel):
     )
     block_warning: SecondsOrNone = Field(
         default=1, description="seconds that the event loop may stand still before the log says where it stands"
+    )
+
+    files_dir: FolderOrNone = Field(
+        default=None,
+        description="path of the folder in which files are kept; without one, the system's own for them",
+    )
+    max_file_size: Count = Field(default=25 * 1024 * 1024, description="bytes that one file may have")
+    max_files_size: Count = Field(
+        default=100 * 1024 * 1024,
+        description="bytes that the files of one session may have, and likewise those of one user or address",
+    )
+    max_total_files_size: Count = Field(
+        default=4 * 1024 * 1024 * 1024, description="bytes that the files of all sessions may have"
+    )
+    file_types: FileTypes = Field(
+        default=("all",),
+        description="media types that clients may upload, such as image/* or text/csv; commas between, all for all",
     )
 
     resume_window: Seconds = Field(default=120, description="seconds that a resumable session waits for its client")

@@ -26,17 +26,27 @@ REPLIES = {
     "agent_request": ["agent_request_received", "error"],
     "cancel_request": ["task_cancelled", "error"],
     "input_response": ["error"],
+    "upload_start": ["upload_progress", "upload_complete", "error"],
+    "upload_chunk": ["upload_progress", "upload_complete", "error"],
+    "upload_cancel": ["error"],
     "refresh": ["refresh_response", "error"],
     "heartbeat": ["heartbeat", "error"],
     "logout": ["logout_response", "error"],
 }
 """What answers the frame of a client."""
 
-ONLY_REPLIES = {"login_response", "refresh_response", "agent_request_received", "logout_response"}
+ONLY_REPLIES = {
+    *("login_response", "refresh_response", "agent_request_received", "logout_response"),
+    *("upload_progress", "upload_complete"),
+}
 """What the server never sends unasked."""
+
+TOLD_AS = {"PendingInput": "input_required", "AgentFile": "agent_file", "AgentData": "agent_data"}
+"""Under which heading the fields are told of what stands within other frames too."""
 
 CORRELATION = {
     "request_id": "Pairs a request with its confirmation or refusal.",
+    "upload_id": "Pairs an upload with its answers.",
     "task_id": "Every frame of a task carries the id of the task.",
 }
 
@@ -212,7 +222,7 @@ def _schemas(frames: list[type[ClientFrame | ServerFrame]], prose: Prose) -> dic
     common = prose.meanings("Server → client")
     for name, schema in {**data, **shared}.items():
         if "properties" in schema:
-            _explain(schema, common | prose.meanings("input_required" if name == "PendingInput" else name))
+            _explain(schema, common | prose.meanings(TOLD_AS.get(name, name)))
     codes = prose.meanings("Error codes")
     shared["ErrorCode"]["description"] = "\n".join(f"- `{code}`: {codes[code]}" for code in ErrorCode)
     return {frame.event: _envelope(frame, data[frame.event]) for frame in frames} | shared

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from agentsocket.agent.contract import Agent
 from agentsocket.offline_agent.agent import OfflineAgent
-from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, Emitted, InputRequired, ToolCall, ToolResult
 from tests.support import BareTurn
 
 PATIENCE = 10.0
@@ -18,7 +18,7 @@ class Recorder(BareTurn):
     """A turn that keeps what an agent emits, and answers what it asks."""
 
     def __init__(self, answer: JsonValue = None) -> None:
-        self.events: list[ToolCall | ToolResult | AgentOutput] = []
+        self.events: list[Emitted] = []
         self.questions: list[InputRequired] = []
         self.asked = asyncio.Event()
         self.answered = asyncio.Event()
@@ -27,7 +27,7 @@ class Recorder(BareTurn):
         if answer is not None:
             self.answered.set()
 
-    async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+    async def emit(self, event: Emitted) -> None:
         self.events.append(event)
         self._more.set()
         await asyncio.sleep(0)

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from agentsocket.agent.contract import Agent, AgentFactory, Context, Turn
+from agentsocket.agent.contract import Agent, AgentFactory, Attachment, Context, Turn
 from agentsocket.agent.loader import load_agents
 from agentsocket.protocol.events import AgentOutput, AgentResponse
 from agentsocket.server import AgentServer
@@ -24,12 +24,23 @@ class BareTurn:
 
     context = Context("a session")
     params: Mapping[str, Any] = MappingProxyType({})
+    attachments: Sequence[Attachment] = ()
     ended = False
 
     def emit_blocking(self, event: Any) -> None:
         raise NotImplementedError
 
     def ask_blocking(self, question: Any) -> Any:
+        raise NotImplementedError
+
+    async def send_file(
+        self, path_or_bytes: Any, name: Any = None, media_type: Any = None, tool_call_id: Any = None
+    ) -> Any:
+        raise NotImplementedError
+
+    def send_file_blocking(
+        self, path_or_bytes: Any, name: Any = None, media_type: Any = None, tool_call_id: Any = None
+    ) -> Any:
         raise NotImplementedError
 
 

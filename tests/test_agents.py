@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from agentsocket.agent.adapters.plain import PlainAgent
 from agentsocket.agent.contract import Approval, Turn
 from agentsocket.agent.loader import AgentNotLoadable, load_agents
-from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, Emitted, ToolCall, ToolResult
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
 from tests.support import (
@@ -113,7 +113,7 @@ class Ear(BareTurn):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+    async def emit(self, event: Emitted) -> None:
         assert isinstance(event, AgentOutput)
         self.heard.append(event.output)
 

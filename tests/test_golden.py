@@ -14,7 +14,7 @@ from agentsocket.protocol.frames import (
     AnyClientFrame,
     AnyServerFrame,
 )
-from agentsocket.session.encoding import OutputEncoder, received_frame, response_frame
+from agentsocket.session.encoding import TextEncoder, received_frame, response_frame
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"), key=lambda path: path.stem)
 CLIENT_EVENTS = {frame.event for frame in get_args(AnyClientFrame)}
@@ -39,7 +39,9 @@ def test_what_is_made_without_a_model_is_what_the_model_says(text: str) -> None:
     assert received_frame(task_id, text) == encode(AgentRequestReceived(task_id=task_id, request_id=text))
     assert received_frame(task_id, None) == encode(AgentRequestReceived(task_id=task_id))
     assert response_frame(task_id, text) == encode(AgentResponseFrame(task_id=task_id, response=text))
-    assert OutputEncoder(task_id).encode(text) == (encode(AgentOutputFrame(task_id=task_id, output=text)),)
+    assert TextEncoder("agent_output", "output", task_id).encode(text) == (
+        encode(AgentOutputFrame(task_id=task_id, output=text)),
+    )
 
 
 def test_there_is_a_golden_frame_for_every_event() -> None:

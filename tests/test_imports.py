@@ -22,8 +22,9 @@ addresses
 identity               protocol settings addresses
 containment
 agent                  protocol identity containment
-session                protocol identity agent containment telemetry settings
-connection             protocol identity agent session telemetry console settings addresses
+files                  protocol containment settings
+session                protocol identity agent containment files telemetry settings
+connection             protocol identity agent files session telemetry console settings addresses
 signals
 sockets
 descriptors            settings
@@ -36,7 +37,7 @@ client                 protocol
 terminal               protocol client
 client.command         protocol client terminal
 
-offline_agent          protocol agent
+offline_agent          protocol agent files
 """
 
 ALLOWED = {room: set(below) for room, *below in (line.split() for line in TABLE.splitlines() if line)}
@@ -46,6 +47,7 @@ ORDER = {
     "protocol": ["close_codes", "errors", "events", "frames", "codec"],
     "containment": ["exits", "forks", "stopping", "threads", "leaving"],
     "agent": ["contract", "current", "callables", "adapters", "card", "neighbours", "recognition", "loader"],
+    "files": ["kinds", "folder", "store", "shelf", "uploads"],
     "session": [
         "allowance",
         "budget",
@@ -53,6 +55,8 @@ ORDER = {
         "big_values",
         "ends",
         "frame_log",
+        "shown",
+        "speech",
         "turn",
         "instance",
         "agent_task",
@@ -68,6 +72,7 @@ ORDER = {
         "proxies",
         "origins",
         "request",
+        "file_response",
         "limits",
         "census",
         "kernel",
@@ -75,6 +80,7 @@ ORDER = {
         "writer",
         "pace",
         "inbox",
+        "download",
         "connection",
         "tls",
         "handshake",

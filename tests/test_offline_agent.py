@@ -12,7 +12,7 @@ from agentsocket.offline_agent.grammar import phrases
 from agentsocket.offline_agent.tool import Tool
 from agentsocket.offline_agent.toolbox import TOOLS
 from agentsocket.offline_agent.understanding import MAX_CALLS, MAX_MESSAGE, understand
-from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, Emitted, ToolCall, ToolResult
 from tests.offline import PATIENCE, Recorder, ask
 
 # ---- A turn ----------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ async def test_history_is_bounded_and_forgets_the_oldest_first() -> None:
 
 async def test_a_run_that_fails_at_its_last_word_is_not_remembered() -> None:
     class Broken(Recorder):
-        async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+        async def emit(self, event: Emitted) -> None:
             await super().emit(event)
             if self.text.endswith("is 2."):
                 raise ConnectionError

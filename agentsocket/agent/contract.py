@@ -3,14 +3,16 @@
 An agent never sees a task id, a socket or JSON.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from agentsocket.identity.user import User
-from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentFile, AgentResponse, Emitted, InputRequired
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,33 @@ class Context:
     """The client's IP address."""
 
 
+class Attachment(Protocol):
+    """A file that came with a request. Name and type are the client's word, without anything that could do harm."""
+
+    @property
+    def name(self) -> str:
+        """Its name, without folders."""
+
+    @property
+    def media_type(self) -> str:
+        """Its media type, such as ``text/csv``."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, as long as its session is there. It is to be read, not written."""
+
+    async def read(self) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            OSError: if it is gone: its session has ended.
+        """
+
+
 class Turn(Protocol):
     """What a running agent may do towards the client that asked, and what it may know of it."""
 
@@ -43,8 +72,26 @@ class Turn(Protocol):
     def ended(self) -> bool:
         """Whether its task is over: then nothing more can be said."""
 
-    async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
-        """Send an event. May wait: a slow client slows its own agent."""
+    @property
+    def attachments(self) -> Sequence[Attachment]:
+        """The files that came with this request."""
+
+    async def emit(self, event: Emitted) -> None:
+        """Send an event, if the client understands it. May wait: a slow client slows its own agent."""
+
+    async def send_file(
+        self,
+        path_or_bytes: str | PathLike[str] | bytes,
+        name: str | None = None,
+        media_type: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> AgentFile:
+        """Send a copy of a file or picture. Name and type are the path's own where they are not given.
+
+        Raises:
+            AgentError: where there is no room for it, in a sentence that the client may read.
+            OSError: if there is no file to be read at that path.
+        """
 
     async def ask(self, question: InputRequired) -> JsonValue:
         """Ask the client, and wait for its answer.
@@ -53,7 +100,7 @@ class Turn(Protocol):
             TimeoutError: if there is none within the question's ``expires_in`` seconds.
         """
 
-    def emit_blocking(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+    def emit_blocking(self, event: Emitted) -> None:
         """Do what ``emit`` does, from a synchronous tool in a thread.
 
         Raises:
@@ -68,6 +115,22 @@ class Turn(Protocol):
             asyncio.CancelledError: once the task is being stopped, while it waits too.
             RuntimeError: on the event loop, which it would block.
             TimeoutError: as ``ask``.
+        """
+
+    def send_file_blocking(
+        self,
+        path_or_bytes: str | PathLike[str] | bytes,
+        name: str | None = None,
+        media_type: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> AgentFile:
+        """Do what ``send_file`` does, from a synchronous tool in a thread.
+
+        Raises:
+            AgentError: as ``send_file``.
+            asyncio.CancelledError: once the task is being stopped.
+            OSError: as ``send_file``.
+            RuntimeError: on the event loop, which it would block.
         """
 
 

@@ -23,6 +23,8 @@ from websockets.server import ServerProtocol
 from agentsocket.addresses import plain
 from agentsocket.connection.census import Lobby
 from agentsocket.connection.cutter import CLOSE, Piece
+from agentsocket.connection.download import send
+from agentsocket.connection.file_response import FileResponse
 from agentsocket.connection.inbox import Inbox, Reader, Turns
 from agentsocket.connection.limits import TokenBucket
 from agentsocket.connection.pace import Pace
@@ -103,6 +105,7 @@ class AgentConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._beating: asyncio.TimerHandle | None = None
+        self._downloading: asyncio.Task[None] | None = None
 
     def hang_up(self, code: CloseCode, reason: str) -> None:
         """Say what is left to say and close. Does not wait: a peer that does not answer is cut off in time."""
@@ -248,7 +251,17 @@ class AgentConnection(asyncio.Protocol):
         self.protocol.receive_data(ANY_REQUEST)
         self.protocol.events_received()
         self.protocol.send_response(response)
-        self._send()
+        if isinstance(response, FileResponse) and response.part:
+            self._listener.lobby.open(self)
+            self._stop(self._timer)  # from now on it is the pace that counts
+            self._downloading = self._loop.create_task(self._send_file(response))
+        else:
+            self._send()
+
+    async def _send_file(self, response: FileResponse) -> None:
+        self.writer.control(b"".join(self.protocol.data_to_send()))
+        await send(response, self.writer, self.transport.abort)
+        self._close()
 
     def _send(self) -> None:
         """Send what the protocol itself has to say, all of it in one write."""

@@ -18,6 +18,7 @@ from agentsocket.protocol.codec import decode_client_frame, encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import (
     AgentRequest,
+    AnyClientFrame,
     CancelRequest,
     ErrorFrame,
     Heartbeat,
@@ -29,6 +30,10 @@ from agentsocket.protocol.frames import (
     LogoutResponse,
     Refresh,
     RefreshResponse,
+    Upload,
+    UploadCancel,
+    UploadChunk,
+    UploadStart,
     UserCard,
 )
 from agentsocket.session.instance import Instance
@@ -48,6 +53,12 @@ UNCOUNTED = {
     ErrorCode.TOO_MANY_TASKS,
     ErrorCode.TOO_MANY_SESSIONS,
     ErrorCode.UNKNOWN_TASK,
+    ErrorCode.UNKNOWN_FILE,
+    ErrorCode.UNKNOWN_UPLOAD,
+    ErrorCode.FILE_TOO_LARGE,
+    ErrorCode.FILE_TYPE_REFUSED,
+    ErrorCode.TOO_MANY_FILES,
+    ErrorCode.FILES_UNAVAILABLE,
     ErrorCode.AGENT_UNAVAILABLE,
     ErrorCode.SHUTTING_DOWN,
 }
@@ -56,7 +67,7 @@ UNCOUNTED = {
 
 HEARTBEAT = encode(HeartbeatFrame())
 
-FEATURES = ("heartbeat",)
+FEATURES = ("heartbeat", "reasoning", "progress", "data", "files")
 """What this server can do beyond the base; a client is sent the frames of those that it names in its login."""
 
 
@@ -108,19 +119,19 @@ class ConnectionHandler:
         frame = decode_client_frame(message)
         if isinstance(frame, Refresh):
             return self._try_refresh(frame, allowed=allowed)
-        request_id = frame.request_id if isinstance(frame, AgentRequest) else None
-        _refuse_unless(allowed, request_id)
+        ids = _ids(frame)
+        _refuse_unless(allowed, **ids)
         if isinstance(frame, Login):
             return self._try_login(frame)
-        return self._dispatch(frame, self._logged_in(request_id))
+        return self._dispatch(frame, self._logged_in(**ids))
 
-    def _logged_in(self, request_id: str | None) -> Session:
+    def _logged_in(self, **ids: str | None) -> Session:
         if self._session is None:
-            raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "Log in first.", request_id=request_id)
+            raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "Log in first.", **ids)
         return self._session
 
     def _dispatch(
-        self, frame: AgentRequest | CancelRequest | InputResponse | Heartbeat | Logout, session: Session
+        self, frame: AgentRequest | CancelRequest | InputResponse | Upload | Heartbeat | Logout, session: Session
     ) -> asyncio.Task[None] | None:
         match frame:
             case AgentRequest():
@@ -129,6 +140,8 @@ class ConnectionHandler:
                 session.cancel(frame)
             case InputResponse():
                 session.answer(frame)
+            case UploadStart() | UploadChunk() | UploadCancel():
+                return self._manager.keep(asyncio.create_task(self._take_upload(frame, session)))
             case Heartbeat():
                 self.writer.write(HEARTBEAT)
             case Logout():
@@ -138,6 +151,16 @@ class ConnectionHandler:
             case _:
                 assert_never(frame)
         return None
+
+    async def _take_upload(self, frame: Upload, session: Session) -> None:
+        """Take part of a file; what comes next waits until that is written."""
+        try:
+            answer = await session.uploads.take(frame)
+        except ProtocolError as exc:
+            self._refuse(ErrorFrame.of(exc))
+        else:
+            if answer is not None:
+                self.writer.write(encode(answer))
 
     def _try_login(self, login: Login) -> asyncio.Task[None] | None:
         try:
@@ -200,8 +223,8 @@ class ConnectionHandler:
 
     def _try_refresh(self, refresh: Refresh, *, allowed: bool) -> asyncio.Task[None] | None:
         try:
-            _refuse_unless(allowed, None)
-            return self._refresh(refresh, self._logged_in(None))
+            _refuse_unless(allowed)
+            return self._refresh(refresh, self._logged_in())
         except ProtocolError as exc:
             self._answer_refused(exc, refresh)
             return None
@@ -292,9 +315,9 @@ class ConnectionHandler:
     def _refuse(self, error: ErrorFrame) -> None:
         if error.scope != "user" and not self._names_features:
             error.scope = None  # of before there were users, when these limits were there already
-        if self._session is not None:
+        if self._session is not None and error.upload_id is None:
             self._session.say(error)
-        else:
+        else:  # an upload's answers are this connection's alone
             self.writer.write(encode(error))
         self._count(error.code)
 
@@ -306,6 +329,16 @@ class ConnectionHandler:
             self._connection.hang_up(CloseCode.TOO_MANY_ERRORS, "too many errors")
 
 
-def _refuse_unless(allowed: bool, request_id: str | None) -> None:  # noqa: FBT001  # it reads as it is
+def _refuse_unless(allowed: bool, **ids: str | None) -> None:  # noqa: FBT001  # it reads as it is
     if not allowed:
-        raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", request_id=request_id)
+        raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", **ids)
+
+
+def _ids(frame: AnyClientFrame) -> dict[str, str | None]:
+    """Return what its answer is known by, in an error too."""
+    match frame:
+        case AgentRequest():
+            return {"request_id": frame.request_id}
+        case UploadStart() | UploadChunk() | UploadCancel():
+            return {"upload_id": frame.upload_id}
+    return {}

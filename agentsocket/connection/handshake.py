@@ -17,6 +17,7 @@ from websockets.http11 import Response
 from agentsocket import __version__
 from agentsocket.addresses import address_group, is_loopback
 from agentsocket.connection.connection import AgentConnection
+from agentsocket.connection.file_response import FileResponse, respond
 from agentsocket.connection.origins import Origins, Refusal
 from agentsocket.connection.proxies import Proxies
 from agentsocket.connection.request import Request
@@ -93,6 +94,8 @@ class Gatekeeper:
         response = self._answer_get(connection, request)
         if request.method == "HEAD":
             response.body = b""
+            if isinstance(response, FileResponse):
+                response.part = range(0)
         return response
 
     def _answer_get(self, connection: AgentConnection, request: Request) -> Response:
@@ -105,6 +108,8 @@ class Gatekeeper:
             return self._tell_refusal(connection, request)
         if path is None and request.path == self._settings.base_path:
             return self._redirect(connection, request)
+        if path is not None and (file := self._manager.files.find(path)) is not None:
+            return respond(file, request)
         page = self._console.respond(path) if self._console is not None and path is not None else None
         return page or connection.protocol.reject(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
 

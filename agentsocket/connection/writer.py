@@ -80,6 +80,11 @@ class FrameWriter:
         """Bytes of those written that the peer has taken, as far as is known here; with TLS about."""
         return self.written - self._transport.get_write_buffer_size() - unsent(self._transport)
 
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._abandoned or self._transport.is_closing()
+
     def flush(self) -> None:
         """Hand frames to the socket as long as it takes them."""
         while self._frames and not self.paused:

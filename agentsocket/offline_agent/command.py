@@ -4,14 +4,17 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import JsonValue
 
-from agentsocket.agent.contract import AgentError, Context
+from agentsocket.agent.contract import AgentError, Attachment, Context
+from agentsocket.files.kinds import UNKNOWN_TYPE, clean_name
 from agentsocket.offline_agent.agent import create_agent
-from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentFile, AgentOutput, Emitted, InputRequired, ToolCall, ToolResult
 
 
 class Terminal:
@@ -19,12 +22,13 @@ class Terminal:
 
     context = Context("")
     params: Mapping[str, JsonValue] = MappingProxyType({})
+    attachments: Sequence[Attachment] = ()
     ended = False
 
     def __init__(self) -> None:
         self._open_calls = 0
 
-    async def emit(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+    async def emit(self, event: Emitted) -> None:
         """Show the event; text only while a tool runs, for the answer comes at the end anyway."""
         match event:
             case ToolCall():
@@ -38,13 +42,46 @@ class Terminal:
                 sys.stderr.write(f"{event.output.strip()}\n")
         sys.stderr.flush()
 
-    def emit_blocking(self, event: ToolCall | ToolResult | AgentOutput) -> None:
+    def emit_blocking(self, event: Emitted) -> None:
         """Show the event, from a thread."""
         asyncio.run(self.emit(event))
 
     def ask_blocking(self, question: InputRequired) -> str | None:
         """Ask, from a thread."""
         return asyncio.run(self.ask(question))
+
+    async def send_file(
+        self,
+        path_or_bytes: str | PathLike[str] | bytes,
+        name: str | None = None,
+        media_type: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> AgentFile:
+        """Write the file into the current folder, unless there is one of that name."""
+        return self.send_file_blocking(path_or_bytes, name, media_type, tool_call_id)
+
+    def send_file_blocking(
+        self,
+        path_or_bytes: str | PathLike[str] | bytes,
+        name: str | None = None,
+        media_type: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> AgentFile:
+        """Write the file, from a thread or not: nobody else is there who would have to wait."""
+        if isinstance(path_or_bytes, bytes):
+            name, data = clean_name(name or ""), path_or_bytes
+        else:
+            name, data = clean_name(name or Path(path_or_bytes).name), Path(path_or_bytes).read_bytes()
+        try:
+            with Path(name).open("xb") as file:
+                file.write(data)
+        except OSError as exc:
+            raise AgentError(f"{name} could not be written: {exc.strerror}") from exc
+        sys.stderr.write(f"↓ {name}\n")
+        media_type = media_type or UNKNOWN_TYPE
+        return AgentFile(
+            tool_call_id=tool_call_id, file_id=name, name=name, media_type=media_type, size=len(data), url=name
+        )
 
     async def ask(self, question: InputRequired) -> str | None:
         """Ask on the terminal; at the end of its input nobody answers."""

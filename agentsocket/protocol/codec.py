@@ -78,10 +78,11 @@ def _explain(exc: ValidationError, text: str | bytes) -> ProtocolError:
             return ProtocolError(ErrorCode.INVALID_FRAME, "Field 'event' must be a string.")
         name = "".join(char if char.isprintable() else "?" for char in name[:MAX_ID])
         return ProtocolError(ErrorCode.UNKNOWN_EVENT, f"There is no event '{name}'.")
-    request_id = data.get("request_id") if isinstance(data := given.get("data"), dict) else None
-    request_id = request_id if isinstance(request_id, str) and len(request_id) <= MAX_ID else None
+    data = given.get("data")
+    ids = {name: data.get(name) for name in ("request_id", "upload_id")} if isinstance(data, dict) else {}
+    ids = {name: value for name, value in ids.items() if isinstance(value, str) and len(value) <= MAX_ID}
     if error["type"] == "extra_forbidden":
-        return ProtocolError(ErrorCode.INVALID_FRAME, NOTHING_ELSE, request_id=request_id)
+        return ProtocolError(ErrorCode.INVALID_FRAME, NOTHING_ELSE, **ids)
     # The location is (event, "data", field, ...); what comes after the field may be a key of the peer's own.
     field = error["loc"][1:3][-1]
-    return ProtocolError(ErrorCode.INVALID_FRAME, f"Field '{field}': {error['msg'].lower()}.", request_id=request_id)
+    return ProtocolError(ErrorCode.INVALID_FRAME, f"Field '{field}': {error['msg'].lower()}.", **ids)

@@ -19,6 +19,12 @@ class ErrorCode(StrEnum):
     TOO_MANY_TASKS = "too_many_tasks"
     TOO_MANY_SESSIONS = "too_many_sessions"
     RATE_LIMITED = "rate_limited"
+    UNKNOWN_FILE = "unknown_file"
+    UNKNOWN_UPLOAD = "unknown_upload"
+    FILE_TOO_LARGE = "file_too_large"
+    FILE_TYPE_REFUSED = "file_type_refused"
+    TOO_MANY_FILES = "too_many_files"
+    FILES_UNAVAILABLE = "files_unavailable"
     AGENT_UNAVAILABLE = "agent_unavailable"
     AGENT_FAILED = "agent_failed"
     AGENT_TIMEOUT = "agent_timeout"
@@ -29,8 +35,8 @@ class ErrorCode(StrEnum):
 class ProtocolError(Exception):
     """What is wrong with a frame, as its answer will say it: nothing of the peer's own is repeated.
 
-    ``fields`` are what the ``error`` carries beside them: ``request_id``, ``task_id``, ``error_id``, ``retry_after``,
-    ``scope``, ``agents``.
+    ``fields`` are what the ``error`` carries beside them: ``request_id``, ``task_id``, ``upload_id``, ``error_id``,
+    ``retry_after``, ``scope``, ``agents``.
     """
 
     def __init__(self, code: ErrorCode, message: str, **fields: object) -> None:

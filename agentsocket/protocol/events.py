@@ -1,4 +1,4 @@
-"""What an agent emits: its text, its tools' calls and results, its questions, its answer."""
+"""What an agent emits: its text, its tools' calls and results, its questions, its answer, and what there is beside."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -42,6 +42,51 @@ class AgentOutput:
     output: str
 
 
+@dataclass(slots=True)
+class AgentReasoning:
+    """The next piece of what the model thinks. Pieces are concatenated as they are; they are no part of the answer."""
+
+    reasoning: str  # no model, as little as AgentOutput
+
+
+class ToolProgress(Event):
+    """How far a tool is, or without ``tool_call_id`` the task. The newest replaces the one before.
+
+    ``progress`` counts towards ``total``, in whatever unit; without a total nobody knows how much there is to do.
+    """
+
+    tool_call_id: Optional[str] = None
+    progress: Optional[int | float] = None
+    total: Optional[int | float] = None
+    message: Optional[str] = None
+
+
+class AgentData(Event):
+    """An application's own event: any JSON, under a name. The same ``id`` replaces the earlier one of the task.
+
+    A ``transient`` one is for now: it is not kept in the conversation.
+    """
+
+    name: str
+    data: Any
+    id: Optional[str] = None
+    transient: Optional[bool] = None
+
+
+class AgentFile(Event):
+    """A file or picture of the agent's.
+
+    ``size`` is in bytes; ``url`` is a path on the server, by which anybody gets it as long as the session is there.
+    """
+
+    tool_call_id: Optional[str] = None
+    file_id: str
+    name: str
+    media_type: str
+    size: int
+    url: str
+
+
 class InputRequired(Event):
     """A question to whoever sits behind the client. ``response_schema`` is JSON Schema, ``expires_in`` seconds."""
 
@@ -54,7 +99,16 @@ class InputRequired(Event):
 
 
 class AgentResponse(Event):
-    """The final answer, whole, from an agent that has its ``usage`` to report."""
+    """The final answer, whole: its text, its structured ``result`` where it has one, and what it has used.
+
+    ``usage`` has ``input_tokens``, ``output_tokens``, ``total_tokens``, and where they are known
+    ``cached_input_tokens``, ``reasoning_tokens``, ``requests``.
+    """
 
     response: str
     usage: Optional[dict[str, Any]] = None
+    result: Optional[Any] = None
+
+
+Emitted = ToolCall | ToolResult | AgentOutput | AgentReasoning | ToolProgress | AgentData
+"""What a turn's ``emit`` takes, and a generator may yield."""

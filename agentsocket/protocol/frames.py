@@ -9,9 +9,21 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
-from agentsocket.protocol.events import AgentResponse, Event, InputRequired, Optional, ToolCall, ToolResult
+from agentsocket.protocol.events import (
+    AgentData,
+    AgentFile,
+    AgentResponse,
+    Event,
+    InputRequired,
+    Optional,
+    ToolCall,
+    ToolProgress,
+    ToolResult,
+)
 
-MAX_ID = 64  # characters of a request_id
+MAX_ID = 64  # characters of a request_id, and of an upload_id
+
+MAX_ATTACHMENTS = 20  # files of one request
 
 # ---- Client → server -------------------------------------------------------------------------------------------------
 
@@ -56,6 +68,7 @@ class AgentRequest(ClientFrame):
     message: str
     request_id: Optional[RequestId] = None
     params: Optional[dict[str, JsonValue]] = None
+    attachments: Optional[Annotated[list[KnownId], Field(max_length=MAX_ATTACHMENTS)]] = None
 
 
 class CancelRequest(ClientFrame):
@@ -72,6 +85,41 @@ class InputResponse(ClientFrame):
     task_id: KnownId
     input_id: KnownId
     response: JsonValue
+
+
+UploadId = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
+
+# Longer than any name that is kept: what is too long is cut there.
+FileName = Annotated[str, Field(max_length=1024)]
+MediaType = Annotated[str, Field(max_length=256)]
+
+Size = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class UploadStart(ClientFrame):
+    """Begin to send a file, or ask how far it has come. ``upload_id`` is the client's own, ``size`` in bytes."""
+
+    event = "upload_start"
+    upload_id: UploadId
+    name: FileName
+    media_type: MediaType
+    size: Size
+
+
+class UploadChunk(ClientFrame):
+    """The next bytes of a file, as base64; ``offset`` says how many came before them."""
+
+    event = "upload_chunk"
+    upload_id: UploadId
+    offset: Size
+    data: str
+
+
+class UploadCancel(ClientFrame):
+    """Give a file up. Not answered."""
+
+    event = "upload_cancel"
+    upload_id: UploadId
 
 
 class Refresh(ClientFrame):
@@ -123,6 +171,9 @@ class TaskSnapshot(Event):
     status: Literal["running", "completed", "cancelled", "failed"]
     output: str  # the text so far; of a long one the newest 256 KiB
     response: Optional[str] = None
+    result: Optional[JsonValue] = None
+    files: Optional[list[AgentFile]] = None
+    data: Optional[list[AgentData]] = None  # of each id the newest
     pending_inputs: list[PendingInput] = Field(default_factory=list)
     code: Optional[str] = None
     message: Optional[str] = None
@@ -174,6 +225,22 @@ class RefreshResponse(ServerFrame):
     expires_in: Optional[float] = None
 
 
+class UploadProgress(ServerFrame):
+    """So many bytes of the file are there: go on from here. Neither numbered nor kept."""
+
+    event = "upload_progress"
+    upload_id: str
+    received: int
+
+
+class UploadComplete(ServerFrame):
+    """The file is there, and a request may name its ``file_id`` among its attachments. Neither numbered nor kept."""
+
+    event = "upload_complete"
+    upload_id: str
+    file_id: str
+
+
 class AgentRequestReceived(TaskFrame):
     """The request is accepted. Comes before any other frame of its task."""
 
@@ -198,6 +265,31 @@ class AgentOutputFrame(TaskFrame):
 
     event = "agent_output"
     output: str
+
+
+class AgentReasoningFrame(TaskFrame):
+    """The next piece of what the model thinks. Feature ``reasoning``."""
+
+    event = "agent_reasoning"
+    reasoning: str
+
+
+class ToolProgressFrame(ToolProgress, TaskFrame):
+    """How far a tool is, or the task. Feature ``progress``."""
+
+    event = "tool_progress"
+
+
+class AgentDataFrame(AgentData, TaskFrame):
+    """An application's own event. Feature ``data``."""
+
+    event = "agent_data"
+
+
+class AgentFileFrame(AgentFile, TaskFrame):
+    """A file or picture of the agent's. Feature ``files``."""
+
+    event = "agent_file"
 
 
 class InputRequiredFrame(PendingInput, TaskFrame):
@@ -226,6 +318,7 @@ class ErrorFrame(ServerFrame):
     code: ErrorCode | str = ""
     task_id: Optional[str] = None
     request_id: Optional[str] = None
+    upload_id: Optional[str] = None
     error_id: Optional[str] = None  # stands in the server's log, beside the details
     retry_after: Optional[float] = None
     scope: Optional[Literal["session", "user", "server"]] = None
@@ -250,14 +343,21 @@ class LogoutResponse(ServerFrame):
     status: Literal["success"] = "success"
 
 
-AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Refresh | Heartbeat | Logout
+Upload = UploadStart | UploadChunk | UploadCancel
+AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Upload | Refresh | Heartbeat | Logout
 AnyServerFrame = (
     LoginResponse
     | RefreshResponse
+    | UploadProgress
+    | UploadComplete
     | AgentRequestReceived
     | ToolCallFrame
     | ToolResultFrame
     | AgentOutputFrame
+    | AgentReasoningFrame
+    | ToolProgressFrame
+    | AgentDataFrame
+    | AgentFileFrame
     | InputRequiredFrame
     | AgentResponseFrame
     | TaskCancelled

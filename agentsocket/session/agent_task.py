@@ -6,14 +6,17 @@ import secrets
 from collections.abc import Callable, Collection, Iterator
 from typing import Literal
 
-from agentsocket.agent.contract import AgentError, Context
+from pydantic_core import to_json
+
+from agentsocket.agent.contract import AgentError
 from agentsocket.agent.current import TURN
 from agentsocket.containment.exits import CONTAINED
 from agentsocket.containment.stopping import failure_of, stop
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.events import AgentResponse
-from agentsocket.protocol.frames import AgentRequest, AgentResponseFrame, ErrorFrame, TaskCancelled
+from agentsocket.protocol.frames import AgentResponseFrame, ErrorFrame, TaskCancelled
+from agentsocket.session.big_values import BIG, encode_big, weight
 from agentsocket.session.encoding import clean, jsonable, response_frame
 from agentsocket.session.ends import End, Ending
 from agentsocket.session.frame_log import FrameLog
@@ -34,19 +37,19 @@ class AgentTask:
     def __init__(
         self,
         instance: Instance,
-        request: AgentRequest,
+        message: str,
+        turn: TaskTurn,
         log: FrameLog,
-        context: Context,
         *,
         on_end: Callable[["AgentTask"], None],
     ) -> None:
-        self.id = secrets.token_hex(8)
-        self.turn = TaskTurn(self.id, log, context, request.params or {})
+        self.id = turn.speech.task_id
+        self.turn = turn
         self.abandoned = False
         """Whether its terminal frame was said although it still ran."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the terminal frame is said."""
-        self._instance, self._message, self._log, self._on_end = instance, request.message, log, on_end
+        self._instance, self._message, self._log, self._on_end = instance, message, log, on_end
         self._error_id: str | None = None
         self._stopped_for: ErrorCode | Literal["cancel"] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -85,7 +88,7 @@ class AgentTask:
         logger.debug("started")
         with CONTAINED:  # not by ``contained``: each step of the agent would pass through one coroutine more
             answer = await self._instance.agent.run(self._message, self.turn)
-        frame = self._answered(answer)
+        frame = response_frame(self.id, clean(answer)) if isinstance(answer, str) else await self._answered(answer)
         if self._stopped_for is None:
             # Here and not in the callback, which would come an iteration later.
             self._task.remove_done_callback(self._done)
@@ -120,15 +123,19 @@ class AgentTask:
             text = told(failure, otherwise="The agent failed. The server's log has the details.")
             self._fail(text, ErrorCode.AGENT_FAILED, self._error_id)
 
-    def _answered(self, answer: str | AgentResponse) -> bytes:
-        """Return the answer's frame."""
-        if isinstance(answer, str):
-            return response_frame(self.id, clean(answer))
+    async def _answered(self, answer: AgentResponse) -> bytes:
+        """Return the frame of an answer that is more than text."""
         if not isinstance(answer, AgentResponse):
             raise TypeError(f"an agent's run() returns str or AgentResponse, not {type(answer).__name__}")
         usage = jsonable(answer.usage) if answer.usage else None
         usage = usage if isinstance(usage, dict) else None
-        return encode(AgentResponseFrame(task_id=self.id, response=clean(answer.response), usage=usage))
+        frame = AgentResponseFrame(task_id=self.id, response=clean(answer.response), usage=usage)
+        if answer.result is None:
+            return encode(frame)
+        # Structured output may be as large as a tool's.
+        big = weight(answer.result, BIG) > BIG
+        result = await asyncio.to_thread(encode_big, answer.result, None) if big else to_json(jsonable(answer.result))
+        return b'%s,"result":%s}}' % (encode(frame)[:-2], result)
 
     def _log_failure(self, failure: BaseException) -> str:
         """Log what an agent raised; return the id under which the log has it."""
@@ -144,9 +151,10 @@ class AgentTask:
         logger.debug("task %s ends: %s", self.id, status)
         self.turn.end(unfinished="The task ended before this tool did.")
         if self._log.ends is not None:
-            text = self.turn.text
-            self.turn.forget_text()
-            self._log.ends.add(self.id, End(status, self._log.last_seq + 1, frame, text))
+            speech = self.turn.speech
+            end = End(status, self._log.last_seq + 1, frame, speech.text, speech.shown)
+            speech.forget()
+            self._log.ends.add(self.id, end)
         # The id is free before the terminal frame is said: who has read it may rely on that.
         self._on_end(self)
         self._log.append(frame)

@@ -6,7 +6,8 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 OUTPUT_LIMIT = 256 * 1024
-"""Bytes of text, as JSON, in one ``agent_output``; more goes out as several, so that none blocks the line for long."""
+"""Bytes of text, as JSON, in one ``agent_output`` or ``agent_reasoning``; more goes out as several, so that none blocks
+the line for long."""
 
 UTF8_CONTINUATION = range(0x80, 0xC0)
 
@@ -74,11 +75,11 @@ def response_frame(task_id: str, response: str) -> bytes:
     return b'{"event":"agent_response","data":{"task_id":"%s","response":%s}}' % (task_id.encode(), to_json(response))
 
 
-class OutputEncoder:
-    """The ``agent_output`` frames of one task. The part that is the same in all of them is encoded once."""
+class TextEncoder:
+    """The frames of one streamed text of a task. The part that is the same in all of them is encoded once."""
 
-    def __init__(self, task_id: str) -> None:
-        self._head = b'{"event":"agent_output","data":{"task_id":"%s","output":' % task_id.encode()
+    def __init__(self, event: str, field: str, task_id: str) -> None:
+        self._head = f'{{"event":"{event}","data":{{"task_id":"{task_id}","{field}":'.encode()
         self._held = ""
 
     def encode(self, text: str) -> tuple[bytes, ...]:
@@ -88,7 +89,7 @@ class OutputEncoder:
         waits for the next one.
         """
         if not isinstance(text, str):
-            raise TypeError(f"an output is a str, not {type(text).__name__}")
+            raise TypeError(f"a piece of text is a str, not {type(text).__name__}")
         if not self._held:
             try:
                 encoded = to_json(text)

@@ -1,7 +1,7 @@
 """How the last tasks of a session ended, for a client that has missed it."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from agentsocket.session.budget import ITEM, Account
@@ -9,7 +9,7 @@ from agentsocket.session.budget import ITEM, Account
 Ending = Literal["completed", "cancelled", "failed"]
 
 ENDS_SIZE = 256 * 1024
-"""Bytes of terminal frames and texts that are kept beside the newest frame, which always stays."""
+"""Bytes of terminal frames, texts, files and data that are kept beside the newest frame, which always stays."""
 
 MOST_ENDS = 256
 """Ends of which at least the number of their terminal frame is known: as many as request ids are remembered."""
@@ -26,6 +26,17 @@ class End:
     """That frame, without a number; empty where it is forgotten."""
     text: bytes
     """The newest of what the task said, as UTF-8."""
+    shown: list[bytes] = field(default_factory=list)
+    """The frames of its files and data."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that."""
+        return len(self.frame) + len(self.text) + sum(map(len, self.shown))
+
+    def forget_rest(self) -> None:
+        """Forget all but the terminal frame."""
+        self.text, self.shown = b"", []
 
 
 class Ends:
@@ -40,10 +51,10 @@ class Ends:
         """Keep one."""
         before = self._counted()
         self._ends[task_id] = end
-        self._size += len(end.frame) + len(end.text)
+        self._size += end.size
         if len(self._ends) > MOST_ENDS:
             _, oldest = self._ends.popitem(last=False)
-            self._size -= len(oldest.frame) + len(oldest.text)
+            self._size -= oldest.size
         if self._size - len(end.frame) > ENDS_SIZE:
             self._trim(ENDS_SIZE + len(end.frame))
         self._account.count(self._counted() - before)
@@ -60,7 +71,8 @@ class Ends:
         """Forget how they ended, but not that they did."""
         before = self._counted()
         for end in self._ends.values():
-            end.frame = end.text = b""
+            end.forget_rest()
+            end.frame = b""
         self._size = 0
         self._account.count(self._counted() - before)
 
@@ -68,8 +80,8 @@ class Ends:
         for end in self._ends.values():
             if self._size <= most:
                 return
-            self._size -= len(end.text)
-            end.text = b""
+            self._size -= end.size - len(end.frame)
+            end.forget_rest()
         *older, _ = self._ends.values()
         for end in older:
             if self._size <= most:

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from typing import Protocol
 
 from agentsocket.session.budget import ITEM, Account
@@ -12,6 +12,17 @@ from agentsocket.session.ends import Ends
 
 BURST = 32 * 1024
 """Bytes after which whoever appends gives way to the event loop, and waits while its reader lags by more than this."""
+
+
+FEATURES = {
+    b"agent_reasoning": "reasoning",
+    b"tool_progress": "progress",
+    b"agent_data": "data",
+    b"agent_file": "files",
+}
+"""What a client has to understand to be sent a frame of these events; every client understands the others."""
+
+HEAD = b'{"event":"'
 
 
 class Writer(Protocol):
@@ -34,8 +45,9 @@ class Writer(Protocol):
 class FrameLog:
     """Frames go to the attached writer as they come; a log that keeps them can give them once more to the next one.
 
-    A kept frame is numbered: 1, 2, 3 and so on. It stays after it was sent, since the kernel's buffers swallow
-    megabytes that may never arrive, and goes when the log holds more than its limits, oldest first.
+    What the session's client does not understand is not said. A kept frame is numbered: 1, 2, 3 and so on. It stays
+    after it was sent, since the kernel's buffers swallow megabytes that may never arrive, and goes when the log holds
+    more than its limits, oldest first.
     """
 
     def __init__(self, account: Account | None, *, max_bytes: int, max_frames: int) -> None:
@@ -48,6 +60,8 @@ class FrameLog:
         self._frames: deque[bytes] = deque()
         self._frame_bytes = 0
         self._writer: Writer | None = None
+        self.features: Collection[str] = ()
+        """What the last login has named beyond the base."""
         self.room = BURST
         """Bytes that may be said until it is the others' turn; below zero it is."""
 
@@ -65,6 +79,10 @@ class FrameLog:
         else:
             self._writer.write(frame)
 
+    def understands(self, feature: str) -> bool:
+        """Whether frames of this feature are to be said."""
+        return feature in self.features
+
     async def breathe(self) -> None:
         """Give way to the loop, then wait for an attached reader that lags. An absent one keeps nobody waiting."""
         await asyncio.sleep(0)
@@ -76,7 +94,7 @@ class FrameLog:
         """Send to this writer from now on, and first what was said after number ``after``."""
         self._writer = writer
         if after is not None:
-            for frame in self._later_than(after):
+            for frame in filter(self._is_understood, self._later_than(after)):
                 writer.write(frame)
 
     def detach(self) -> None:
@@ -100,6 +118,11 @@ class FrameLog:
         if self.account is not None and self.ends is not None:
             self.account.count(-size)
             self.ends.clear()
+
+    def _is_understood(self, frame: bytes) -> bool:
+        """Whether a frame, which may have been said to a client that understood more, is for this one too."""
+        feature = FEATURES.get(frame[len(HEAD) : frame.index(b'"', len(HEAD))])
+        return feature is None or feature in self.features
 
     def _later_than(self, seq: int) -> Iterator[bytes]:
         return itertools.islice(self._frames, max(0, seq + 1 - self.first_seq), None)

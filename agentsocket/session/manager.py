@@ -16,6 +16,8 @@ from agentsocket.agent.contract import Agent, AgentFactory, Context
 from agentsocket.containment.exits import CONTAINED, contained
 from agentsocket.containment.stopping import failure_of, outcome
 from agentsocket.containment.threads import THREADS, Threads
+from agentsocket.files.shelf import Shelf
+from agentsocket.files.store import FileStore, Holder
 from agentsocket.identity.user import User
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentCard, AgentRequest, Login, LoginResponse, LogoutResponse
@@ -52,6 +54,7 @@ class SessionManager:
         """Where synchronous factories run: a login does not wait behind hung calls."""
         self._agents = agents
         self._for_context = {name: _takes_context(create_agent) for name, create_agent in agents.items()}
+        self.files = FileStore(settings)
         self._places = Places(settings.max_sessions)
         self._users = Users(settings)
         self._kept: set[asyncio.Task[Any]] = set()
@@ -99,6 +102,8 @@ class SessionManager:
         introduce = functools.partial(card, name, instance.agent, self._agents[name])
         shares = [claim.share for claim in self._claims(visitor)]
         session = Session(instance, self, shares, resumable=bool(login.resumable), introduce=introduce)
+        session.address_share = visitor.share
+        session.speak(login.features or ())
         self.sessions[session.id] = session
         self._places.take(shares)
         logger.debug("session %s opened", session.id)
@@ -125,6 +130,7 @@ class SessionManager:
         last_seq = login.last_seq or 0
         if not session.has_said(last_seq):
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
+        session.speak(login.features or ())
         response = session.describe(last_seq)
         logger.info("session %s taken up", session.id)
         self._places.wait_no_longer(session)
@@ -217,6 +223,17 @@ class SessionManager:
         """Let go of the threads that have nothing to do; nothing new is run in any."""
         for threads in (self.threads, self._makers):
             threads.shutdown(wait=False, cancel_futures=True)
+        self.files.close()
+
+    def shelf(self, session: Session) -> Shelf:
+        """Return the place for a session's files."""
+        holders = [Holder(f"session {session.id}", "session", "This session has no room for more files.")]
+        if session.context.user is not None:
+            holders.append(Holder(f"user {session.context.user.id}", "user", "You have no room for more files."))
+        elif session.address_share:
+            text = "Your address has no room for more files."
+            holders.append(Holder(f"address {session.address_share}", "server", text))
+        return Shelf(self.files, holders, self.keep)
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         """Own a task until it is done: the loop itself would let it be collected."""

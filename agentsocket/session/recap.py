@@ -32,7 +32,8 @@ class Recap:
             text = "This session was taken up too often: wait a while."
             raise ProtocolError(ErrorCode.RATE_LIMITED, text, retry_after=EVERY, scope="session")
         lossless = last_seq >= self._log.first_seq - 1
-        summary = Summary([*self._ended(in_full=not lossless), *self._running(in_full=not lossless)])
+        standings = [*self._ended(in_full=not lossless), *self._running(in_full=not lossless)]
+        summary = Summary(standings, self._log.features)
         self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0))
         self._owed = summary.owed
         if not lossless:
@@ -58,13 +59,17 @@ class Recap:
         """Return how tasks ended; to a client that gets every frame no more than that they did."""
         known = self._log.ends.known() if self._log.ends is not None else []
         return [
-            Standing(task_id, end.status, [end.frame], end.text) if in_full else Standing(task_id, end.status, [])
+            Standing(task_id, end.status, [end.frame], end.text, end.shown)
+            if in_full
+            else Standing(task_id, end.status, [])
             for task_id, end in known
         ]
 
     def _running(self, *, in_full: bool) -> list[Standing]:
         return [
-            Standing(task.id, "running", task.turn.questions, task.turn.text if in_full else b"")
+            Standing(task.id, "running", task.turn.questions, task.turn.speech.text, task.turn.speech.shown)
+            if in_full
+            else Standing(task.id, "running", task.turn.questions)
             for task in self._tasks.values()
         ]
 

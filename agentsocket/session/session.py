@@ -10,6 +10,9 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from agentsocket.containment.exits import TOLD
+from agentsocket.files.shelf import Shelf
+from agentsocket.files.store import StoredFile
+from agentsocket.files.uploads import Uploads
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import (
@@ -26,6 +29,8 @@ from agentsocket.session.encoding import received_frame
 from agentsocket.session.frame_log import FrameLog, Writer
 from agentsocket.session.instance import Instance
 from agentsocket.session.recap import Recap
+from agentsocket.session.speech import Speech
+from agentsocket.session.turn import Source, TaskTurn
 from agentsocket.settings import Settings
 from agentsocket.telemetry.logs import IDS
 
@@ -69,6 +74,9 @@ class Owner(Protocol):
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         """Own a task until it is done."""
 
+    def shelf(self, session: "Session") -> Shelf:
+        """Return the place for its files."""
+
 
 class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
@@ -89,6 +97,8 @@ class Session:
         self.id = self.context.session_id
         self.shares = shares
         """Whose places it has one of."""
+        self.address_share = ""
+        """What its client's address counts as; empty where that has no limit."""
         self.resume_token = secrets.token_urlsafe(16) if resumable else None
         self.client: Client | None = None
         self.tasks: dict[str, AgentTask] = {}
@@ -101,6 +111,7 @@ class Session:
         self._received: OrderedDict[str, str] = OrderedDict()
         self._recap = Recap(self._log, self.tasks, self._settings.resume_log_size)
         self._expiry: asyncio.TimerHandle | None = None
+        self._shelf: Shelf | None = None
 
     @property
     def resumable(self) -> bool:
@@ -115,12 +126,13 @@ class Session:
         """Start a task, or confirm once more the one that was started under this ``request_id``.
 
         Raises:
-            ProtocolError: ``too_many_tasks`` or ``shutting_down``.
+            ProtocolError: ``too_many_tasks``, ``unknown_file`` or ``shutting_down``.
         """
         known = self._received.get(request.request_id or "")
         if known is None:
+            attachments = self._attached(request)
             self._owner.admit(self, request)
-        task_id = known or self._start(request)
+        task_id = known or self._start(request, attachments)
         # The task's first step comes right behind, and mostly has something to say.
         self._log.append(received_frame(task_id, request.request_id), more_follows=True)
         if known is not None and known not in self.tasks:
@@ -165,6 +177,10 @@ class Session:
         loop = asyncio.get_running_loop()
         self._expiry = loop.call_later(self._settings.resume_window, self._owner.expire, self)
 
+    def speak(self, features: Collection[str]) -> None:
+        """Say from now on what a client understands that has named these features."""
+        self._log.features = frozenset(features)
+
     def describe(self, last_seq: int) -> LoginResponse:
         """Return the answer to a client that comes back and has every frame up to ``last_seq``.
 
@@ -198,6 +214,8 @@ class Session:
     async def _close(self, tasks: Collection[AgentTask], farewell: ServerFrame | None) -> None:
         await all_over(tasks)
         await self._instance.close(self._settings.cancel_timeout, self._owner.keep)
+        if self._shelf is not None:
+            await self._shelf.close()
         if farewell is not None:
             self.say(farewell)
         self.client = None
@@ -210,7 +228,31 @@ class Session:
         """Give up all that a client which comes back can be told to have missed."""
         self._log.clear()
         for task in self.tasks.values():
-            task.turn.forget_text()
+            task.turn.speech.forget()
+
+    @functools.cached_property
+    def uploads(self) -> Uploads:
+        """What its client uploads."""
+        return Uploads(self._files)
+
+    @property
+    def _files(self) -> Shelf:
+        """Its files. Made at the first one: most sessions have none."""
+        if self._shelf is None:
+            self._shelf = self._owner.shelf(self)
+        return self._shelf
+
+    async def _add_file(self, source: Source, name: str | None, media_type: str | None) -> StoredFile:
+        return await self._files.add(source, name, media_type)
+
+    def _attached(self, request: AgentRequest) -> Sequence[StoredFile]:
+        if not request.attachments:
+            return ()
+        try:
+            return self._files.attached(request.attachments)
+        except ProtocolError as exc:
+            exc.fields["request_id"] = request.request_id
+            raise
 
     def _find(self, task_id: str) -> AgentTask:
         task = self.tasks.get(task_id)
@@ -218,9 +260,10 @@ class Session:
             raise ProtocolError(ErrorCode.UNKNOWN_TASK, "No such task is running.", task_id=task_id)
         return task
 
-    def _start(self, request: AgentRequest) -> str:
-        task = AgentTask(self._instance, request, self._log, self.context, on_end=self._task_ended)
-        task.turn.max_tool_output = self._settings.max_tool_output
+    def _start(self, request: AgentRequest, attachments: Sequence[StoredFile] = ()) -> str:
+        speech = Speech(secrets.token_hex(8), self._log, self._settings.max_tool_output)
+        turn = TaskTurn(speech, self.context, request.params or {}, attachments, self._add_file)
+        task = AgentTask(self._instance, request.message, turn, self._log, on_end=self._task_ended)
         self.tasks[task.id] = task
         self._owner.begin(task)
         if request.request_id:

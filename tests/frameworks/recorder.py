@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import JsonValue
 
 from agentsocket.agent.contract import Context
-from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, Emitted, InputRequired, ToolCall, ToolResult
 from tests.support import BareTurn
 
-Event = ToolCall | ToolResult | AgentOutput
+Event = Emitted
 
 
 class Recorder(BareTurn):

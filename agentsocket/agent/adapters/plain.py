@@ -3,15 +3,15 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.contract import Turn
-from agentsocket.protocol.events import AgentOutput, AgentResponse
+from agentsocket.protocol.events import AgentOutput, AgentResponse, Emitted
 
 
 class PlainAgent:
-    """Calls a function of one message. The text that a generator yields is streamed, and makes up the answer."""
+    """Calls a function of one message. What a generator yields is streamed; its text makes up the answer."""
 
     def __init__(self, function: Callable[..., Any], *, wants_turn: bool = False) -> None:
         self._function, self._wants_turn = function, wants_turn
@@ -37,8 +37,7 @@ async def _stream(pieces: AsyncIterable[Any], turn: Turn) -> str:
     iterator = aiter(pieces)
     try:
         async for piece in iterator:
-            said.append(_text(piece))
-            await turn.emit(AgentOutput(output=piece))
+            await turn.emit(_event(piece, said))
     finally:
         # A generator that is left behind would go on calling tools and models.
         if hasattr(iterator, "aclose"):
@@ -55,8 +54,7 @@ async def _stream_from_thread(pieces: Iterator[Any], turn: Turn) -> str:
             for piece in pieces:
                 if task is not None and task.cancelling():
                     break
-                said.append(_text(piece))
-                asyncio.run_coroutine_threadsafe(turn.emit(AgentOutput(output=piece)), loop).result()
+                asyncio.run_coroutine_threadsafe(turn.emit(_event(piece, said)), loop).result()
         finally:
             if hasattr(pieces, "close"):
                 pieces.close()
@@ -66,10 +64,16 @@ async def _stream_from_thread(pieces: Iterator[Any], turn: Turn) -> str:
     return await in_thread(pump)
 
 
-def _text(piece: Any) -> str:
-    if not isinstance(piece, str):
-        raise TypeError(f"an agent's generator yields str, not {type(piece).__name__}")
-    return piece
+def _event(piece: Any, said: list[str]) -> Emitted:
+    """Return what a generator has yielded as an event; text is added to what it has said."""
+    if isinstance(piece, AgentOutput):
+        piece = piece.output
+    if isinstance(piece, str):
+        said.append(piece)
+        return AgentOutput(output=piece)
+    if not isinstance(piece, get_args(Emitted)):
+        raise TypeError(f"an agent's generator yields str and events, not {type(piece).__name__}")
+    return piece  # type: ignore[no-any-return]  # it was looked at
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

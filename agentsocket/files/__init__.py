@@ -1,0 +1,1 @@
+"""Files of sessions: what clients upload, and what agents send."""

@@ -1,0 +1,166 @@
+"""All files of a process: what they may take, where they lie, and by which path each is got."""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from agentsocket.containment.threads import Threads
+from agentsocket.files.folder import Folder
+from agentsocket.files.kinds import suffix_of
+from agentsocket.protocol.errors import ErrorCode, ProtocolError
+from agentsocket.settings import Settings
+
+logger = logging.getLogger("agentsocket.files")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATH = "/files/"
+
+THREADS = 4
+"""Threads that read and write files: a slow disk holds up files, and nobody else."""
+
+MOST = 1000
+"""Files that a session, a user or an address may have: empty ones take no bytes, but a place."""
+
+
+class Holder(NamedTuple):
+    """One of those that a file counts for."""
+
+    name: str
+    """Text that only has to be the same for the same session, user or address."""
+    scope: str
+    refusal: str
+
+
+@dataclass(slots=True, eq=False)
+class StoredFile:
+    """A file that is whole. ``size`` is in bytes; it lies at ``path``, as long as its session is there."""
+
+    name: str
+    media_type: str
+    size: int
+    path: Path
+    url: str
+    threads: Threads = field(repr=False)
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    attached: bool = False
+    """Whether a request has named it: then an agent may read it as long as the session is there."""
+
+    async def read(self) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            OSError: if it is gone: its session has ended.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self.path.read_bytes)
+
+
+class FileStore:
+    """Counts files and finds them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.threads = Threads(THREADS, "files")
+        self._folder = Folder(settings.files_dir)
+        self._closed = False
+        self._sizes: Counter[str] = Counter()
+        self._numbers: Counter[str] = Counter()
+        self._total = 0
+        self._files: dict[str, StoredFile] = {}
+
+    def prepare(self) -> None:
+        """Make the folder that was asked for, and remove what processes that are gone left there.
+
+        Raises:
+            OSError: if it cannot be written to.
+        """
+        self._folder.prepare()
+
+    def reserve(self, holders: Sequence[Holder], size: int) -> None:
+        """Count a file of so many bytes that is to come.
+
+        Raises:
+            ProtocolError: ``file_too_large``, or ``too_many_files`` where one of its holders has no room for it.
+        """
+        settings = self.settings
+        if size > settings.max_file_size:
+            text = f"A file may have {settings.max_file_size} bytes."
+            raise ProtocolError(ErrorCode.FILE_TOO_LARGE, text)
+        for holder in holders:
+            if self._sizes[holder.name] + size > settings.max_files_size or self._numbers[holder.name] >= MOST:
+                raise ProtocolError(ErrorCode.TOO_MANY_FILES, holder.refusal, scope=holder.scope)
+        if self._total + size > settings.max_total_files_size:
+            text = "The server has no room for more files."
+            raise ProtocolError(ErrorCode.TOO_MANY_FILES, text, scope="server")
+        self._count(holders, size, 1)
+
+    def give_back(self, holders: Sequence[Holder], size: int) -> None:
+        """Count a file no longer."""
+        self._count(holders, -size, -1)
+
+    async def create(self, name: str) -> Path:
+        """Return the path of a new, empty file, which ends as ``name`` does.
+
+        Raises:
+            ProtocolError: ``files_unavailable``.
+        """
+
+        def create() -> Path:
+            path = self._folder.make() / f"{secrets.token_hex(16)}{suffix_of(name)}"
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            return path
+
+        return await self.in_thread(create)
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something with a file.
+
+        Raises:
+            ProtocolError: ``files_unavailable`` where the system refuses it; the log says why. ``shutting_down``.
+        """
+        if self._closed:
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, "The server is shutting down.")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, lambda: function(*args, **kwargs))
+        except OSError as exc:
+            error_id = secrets.token_hex(4)
+            logger.error("a file could not be written, error_id=%s: %s", error_id, exc.strerror or exc)  # noqa: TRY400  # it says it all
+            text = "The file could not be written. The server's log has the details."
+            raise ProtocolError(ErrorCode.FILES_UNAVAILABLE, text, error_id=error_id) from None
+
+    def publish(self, name: str, media_type: str, size: int, path: Path) -> StoredFile:
+        """Return a file that is whole, and from now on is found by its path."""
+        token = secrets.token_hex(16)
+        url = f"{self.settings.base_path}{PATH}{token}"
+        file = self._files[token] = StoredFile(name, media_type, size, path, url, self.threads)
+        return file
+
+    def find(self, path: str) -> StoredFile | None:
+        """Return the file that is got by this path, without ``base_path``."""
+        return self._files.get(path.removeprefix(PATH)) if path.startswith(PATH) else None
+
+    def withdraw(self, file: StoredFile) -> None:
+        """Give a file to nobody any more."""
+        self._files.pop(file.url.rpartition("/")[2], None)
+
+    def close(self) -> None:
+        """Remove all that is left."""
+        self._closed = True
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self._files.clear()
+        self._folder.remove()
+
+    def _count(self, holders: Sequence[Holder], size: int, number: int) -> None:
+        self._total += size
+        for holder in holders:
+            self._sizes[holder.name] += size
+            self._numbers[holder.name] += number
+            if not self._numbers[holder.name]:
+                del self._sizes[holder.name], self._numbers[holder.name]
