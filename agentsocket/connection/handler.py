@@ -313,7 +313,7 @@ class ConnectionHandler:
         self._connection.expect(self._settings.login_timeout, CloseCode.LOGIN_TIMEOUT, "no login in time")
 
     def _refuse(self, error: ErrorFrame) -> None:
-        if error.scope != "user" and not self._names_features:
+        if error.scope != "user" and error.upload_id is None and not self._names_features:
             error.scope = None  # of before there were users, when these limits were there already
         if self._session is not None and error.upload_id is None:
             self._session.say(error)
