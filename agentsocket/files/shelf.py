@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import mimetypes
 import os
 import stat
 from collections.abc import Callable, Collection, Sequence
@@ -66,9 +65,9 @@ class Shelf:
             size = await asyncio.get_running_loop().run_in_executor(self.store.threads, _size_of, source)
             name = name or source.name
         name = clean_name(name or "")
-        guessed = mimetypes.guess_type(name)[0] if media_type is None else media_type
+        given = _type_of(name) if media_type is None else media_type
         # Goes on though the agent is stopped: a thread that writes cannot be.
-        adding = asyncio.create_task(self._add(source, name, clean_type(guessed or UNKNOWN_TYPE), size))
+        adding = asyncio.create_task(self._add(source, name, clean_type(given), size))
         self._keep(adding)
         return await asyncio.shield(adding)
 
@@ -139,6 +138,12 @@ class Shelf:
                 await self.drop(draft)
                 raise
             return self.finish(draft)
+
+
+def _type_of(name: str) -> str:
+    import mimetypes  # noqa: PLC0415  # few sessions have files
+
+    return mimetypes.guess_type(name)[0] or UNKNOWN_TYPE
 
 
 def _size_of(path: Path) -> int:

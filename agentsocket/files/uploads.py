@@ -1,6 +1,5 @@
 """Files that a client sends in pieces over its connection, and goes on with after a break."""
 
-import base64
 import binascii
 
 from agentsocket.files.kinds import clean_name, clean_type, is_accepted
@@ -70,8 +69,8 @@ def _decoded(data: str, room: int) -> bytes:
     if len(data) > (CHUNK_SIZE + 2) // 3 * 4:
         raise ProtocolError(ErrorCode.INVALID_FRAME, f"Field 'data': a piece has at most {CHUNK_SIZE} bytes.")
     try:
-        decoded = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
+        decoded = binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:
         raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'data': it is not base64.") from None
     if len(decoded) > CHUNK_SIZE:
         raise ProtocolError(ErrorCode.INVALID_FRAME, f"Field 'data': a piece has at most {CHUNK_SIZE} bytes.")
