@@ -151,6 +151,10 @@ class Agent(Protocol):
     ``async def aclose(self) -> None``, called once when its session ends; and, as an attribute of its own, its class or
     its factory, what people are told of it before they ask: ``title: str``, ``description: str`` in a sentence, and
     ``starters: list[str]``, questions to begin with.
+
+    Where conversations are kept, it may have ``async def save(self) -> JsonValue``, what it remembers, asked for after
+    each turn that was completed (at most 1 MiB of JSON), and ``async def load(self, memory) -> None``, called once in a
+    new instance, before its first run, with what the last ``save`` returned.
     """
 
     async def run(self, message: str, turn: Turn) -> str | AgentResponse:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic_core import to_json
 
@@ -27,6 +27,13 @@ from agentsocket.telemetry.logs import IDS
 logger = logging.getLogger("agentsocket.task")
 
 
+class KeepEnd(Protocol):
+    """Keeps how a task ended, and has it say so then."""
+
+    def __call__(self, task: "AgentTask", status: Ending, frame: bytes) -> None:
+        """Do so; does not wait."""
+
+
 class AgentTask:
     """Runs ``agent.run`` as an asyncio task of its own, and says its one terminal frame when that has ended.
 
@@ -42,6 +49,7 @@ class AgentTask:
         log: FrameLog,
         *,
         on_end: Callable[["AgentTask"], None],
+        keep_end: "KeepEnd | None" = None,
     ) -> None:
         self.id = turn.speech.task_id
         self.turn = turn
@@ -50,6 +58,9 @@ class AgentTask:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the terminal frame is said."""
         self._instance, self._message, self._log, self._on_end = instance, message, log, on_end
+        self._keep_end = keep_end
+        self._ends = False
+        """Whether it is settled how it ends, although that may still have to be kept."""
         self._error_id: str | None = None
         self._stopped_for: ErrorCode | Literal["cancel"] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -76,7 +87,7 @@ class AgentTask:
 
     def abandon(self) -> None:
         """Say that it could not be stopped, and wait for it no longer."""
-        if self._task.done() or self.abandoned:
+        if self._task.done() or self._ends:
             return
         logger.warning("task %s does not stop: it is abandoned, and still runs", self.id)
         self.abandoned = True
@@ -95,7 +106,7 @@ class AgentTask:
             self._end("completed", frame)
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
-        if self._stopped_for is not None or self.over.done() or self._task.done():
+        if self._stopped_for is not None or self._ends or self._task.done():
             return  # one terminal frame serves every cancel
         self._stopped_for = reason
         self._clear_timer()
@@ -114,7 +125,8 @@ class AgentTask:
             self._error_id = self._log_failure(failure)
         if self.abandoned:
             logger.warning("task %s, which was abandoned, has ended", self.id)
-            self._on_end(self)
+            if self.over.done():
+                self._on_end(self)
         elif self._stopped_for == "cancel":
             self._end("cancelled", encode(TaskCancelled(task_id=self.id)))
         elif self._stopped_for == ErrorCode.AGENT_TIMEOUT:
@@ -148,8 +160,18 @@ class AgentTask:
 
     def _end(self, status: Ending, frame: bytes) -> None:
         self._clear_timer()
+        self._ends = True
         logger.debug("task %s ends: %s", self.id, status)
         self.turn.end(unfinished="The task ended before this tool did.")
+        if self._keep_end is None:
+            self.say_end(status, frame)
+        else:
+            self._keep_end(self, status, frame)
+
+    def say_end(self, status: Ending, frame: bytes, *, unsaved: bool = False) -> None:
+        """Say the terminal frame, now that how it ended is kept where it is to be."""
+        if unsaved:
+            frame = b'%s,"unsaved":true}}' % frame[:-2]
         if self._log.ends is not None:
             speech = self.turn.speech
             end = End(status, self._log.last_seq + 1, frame, speech.text, speech.shown)

@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from agentsocket.agent.contract import AgentError, Context
 from agentsocket.files.store import StoredFile
@@ -128,6 +129,8 @@ class TaskTurn:
         self._inputs[pending.input_id] = frame, answer
         self._count(len(frame))
         self._log.append(frame)
+        if self.speech.transcript is not None:
+            self.speech.transcript.add(frame, pending.input_id)
         try:
             async with asyncio.timeout(question.expires_in):
                 return await answer
@@ -200,6 +203,8 @@ class TaskTurn:
         if answer is None or answer.done():
             return False
         answer.set_result(response)
+        if self.speech.transcript is not None:
+            self.speech.transcript.answer(input_id, to_json(response))
         return True
 
     def end(self, *, unfinished: str) -> None:

@@ -1,0 +1,284 @@
+"""The embedded engine: one SQLite file, used by one process, in a thread of its own."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from agentsocket.conversations.contract import Conversation, KeptFile, StoredTurn, StoreError
+
+logger = logging.getLogger("agentsocket.store")
+
+T = TypeVar("T")
+
+APPLICATION: Final = 0x41675363
+"""SQLite's ``application_id``, so that no other program's database is taken for ours."""
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE conversations (
+        id TEXT PRIMARY KEY, owner TEXT, agent TEXT NOT NULL, title TEXT NOT NULL,
+        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, turns INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX of_owner ON conversations (owner, updated_at DESC, id DESC);
+    CREATE INDEX by_age ON conversations (updated_at);
+    CREATE TABLE memories (
+        conversation_id TEXT PRIMARY KEY REFERENCES conversations ON DELETE CASCADE, memory BLOB NOT NULL
+    );
+    CREATE TABLE turns (
+        conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE, number INTEGER NOT NULL,
+        task_id TEXT NOT NULL, status TEXT NOT NULL, head BLOB NOT NULL, tail BLOB NOT NULL,
+        UNIQUE (conversation_id, number)
+    );
+    CREATE INDEX by_task ON turns (task_id);
+    CREATE INDEX running ON turns (status) WHERE status = 'running';
+    CREATE TABLE files (
+        token TEXT PRIMARY KEY, file_id TEXT NOT NULL,
+        conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX of_conversation ON files (conversation_id);
+    """,
+)
+"""What makes each version of the schema out of the one before; the first, out of nothing."""
+
+BUSY: Final = 2.0
+"""Seconds that another process may hold the file for, a backup say."""
+
+CONVERSATION: Final = "id, owner, agent, title, created_at, updated_at, turns"
+
+QUIET: Final = 10.0
+"""Seconds between two log lines that say that the store cannot be used."""
+
+
+class SqliteStore:
+    """Conversations in one file. SQLite's own thread is the only one that waits for the disk."""
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        """Use this file; ``durable`` has each write wait for the disk, which a power failure is then no danger to.
+
+        Without it a write is the system's when it returns: it survives whatever becomes of this process.
+        """
+        self._path, self._durable = path, durable
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._lock: int | None = None
+        self._database: sqlite3.Connection | None = None
+        self._quiet_until = 0.0
+
+    async def open(self) -> None:
+        """Open the file, or make it; see ``Store``."""
+        try:
+            await self._run(self._open)
+        except StoreError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(RuntimeError):  # it is closed
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+            self._thread.shutdown(wait=False)
+
+    async def find(self, conversation_id: str) -> Conversation | None:
+        """See ``Store``."""
+        found = await self._rows(f"SELECT {CONVERSATION} FROM conversations WHERE id = ?", conversation_id)
+        return Conversation(*found[0]) if found else None
+
+    async def memory(self, conversation_id: str) -> bytes | None:
+        """See ``Store``."""
+        found = await self._rows("SELECT memory FROM memories WHERE conversation_id = ?", conversation_id)
+        return found[0][0] if found else None
+
+    async def files(self, conversation_id: str) -> Sequence[KeptFile]:
+        """See ``Store``."""
+        rows = await self._rows("SELECT file_id, token FROM files WHERE conversation_id = ?", conversation_id)
+        return [KeptFile(*row) for row in rows]
+
+    async def all_files(self) -> Sequence[KeptFile]:
+        """See ``Store``."""
+        return [KeptFile(*row) for row in await self._rows("SELECT file_id, token FROM files")]
+
+    async def begin(self, conversation: Conversation, task_id: str, head: bytes, files: Sequence[KeptFile]) -> None:
+        """See ``Store``."""
+
+        def begin(database: sqlite3.Connection) -> None:
+            known = conversation
+            database.execute(
+                f"INSERT INTO conversations ({CONVERSATION}) VALUES (?, ?, ?, ?, ?, ?, 1) "
+                "ON CONFLICT (id) DO UPDATE SET turns = turns + 1, updated_at = excluded.updated_at",
+                (known.id, known.owner, known.agent, known.title, known.created_at, known.updated_at),
+            )
+            database.execute(
+                "INSERT INTO turns (conversation_id, number, task_id, status, head, tail) "
+                "SELECT id, turns, ?, 'running', ?, x'' FROM conversations WHERE id = ?",
+                (task_id, head, known.id),
+            )
+            _add_files(database, known.id, files)
+
+        await self._change(begin)
+
+    async def end(
+        self,
+        conversation_id: str,
+        task_id: str,
+        status: str,
+        tail: bytes,
+        files: Sequence[KeptFile],
+        memory: bytes | None,
+    ) -> None:
+        """See ``Store``."""
+
+        def end(database: sqlite3.Connection) -> None:
+            changed = database.execute(
+                "UPDATE turns SET status = ?, tail = ? WHERE task_id = ? AND conversation_id = ?",
+                (status, tail, task_id, conversation_id),
+            )
+            if not changed.rowcount:
+                return  # the conversation was deleted meanwhile
+            now = _now()
+            database.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (now, conversation_id))
+            _add_files(database, conversation_id, files)
+            if memory is not None:
+                database.execute("REPLACE INTO memories VALUES (?, ?)", (conversation_id, memory))
+
+        await self._change(end)
+
+    async def listed(self, owner: str, limit: int, before: tuple[int, str] | None) -> Sequence[Conversation]:
+        """See ``Store``."""
+        query = f"SELECT {CONVERSATION} FROM conversations WHERE owner = ?"
+        if before is not None:
+            query += " AND (updated_at, id) < (?, ?)"
+        query += " ORDER BY updated_at DESC, id DESC LIMIT ?"
+        return [Conversation(*row) for row in await self._rows(query, owner, *(before or ()), limit)]
+
+    async def turns(self, conversation_id: str, limit: int, before: int | None) -> Sequence[StoredTurn]:
+        """See ``Store``."""
+        query = "SELECT number, status, head, tail FROM turns WHERE conversation_id = ? AND number < ?"
+        query += " ORDER BY number DESC LIMIT ?"
+        rows = await self._rows(query, conversation_id, 2**62 if before is None else before, limit)
+        return [StoredTurn(*row) for row in rows]
+
+    async def count(self, owner: str) -> int:
+        """See ``Store``."""
+        return int((await self._rows("SELECT count(*) FROM conversations WHERE owner = ?", owner))[0][0])
+
+    async def rename(self, conversation_id: str, title: str) -> None:
+        """See ``Store``."""
+        await self._change(
+            lambda database: database.execute(
+                "UPDATE conversations SET title = ? WHERE id = ?", (title, conversation_id)
+            )
+        )
+
+    async def delete(self, conversation_id: str) -> Sequence[KeptFile]:
+        """See ``Store``."""
+
+        def delete(database: sqlite3.Connection) -> list[KeptFile]:
+            files = database.execute("SELECT file_id, token FROM files WHERE conversation_id = ?", (conversation_id,))
+            kept = [KeptFile(*row) for row in files]
+            database.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
+            return kept
+
+        return await self._change(delete)
+
+    async def untouched_since(self, time: int, limit: int) -> Sequence[str]:
+        """See ``Store``."""
+        query = "SELECT id FROM conversations WHERE updated_at < ? ORDER BY updated_at LIMIT ?"
+        return [row[0] for row in await self._rows(query, time, limit)]
+
+    # ---- In the thread -----------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        # Made here and not by SQLite, which would let everybody read it.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        database = self._database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
+        application = database.execute("PRAGMA application_id").fetchone()[0]
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if application != APPLICATION and tables:
+            raise StoreError("it is another program's database")
+        if version > len(MIGRATIONS):
+            raise StoreError(f"it was written by a newer version (schema {version}, known are {len(MIGRATIONS)})")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute("PRAGMA secure_delete = ON")  # what is deleted is deleted
+        if version < len(MIGRATIONS):
+            steps = "".join(MIGRATIONS[version:])
+            done = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {len(MIGRATIONS)};"
+            database.executescript(f"BEGIN IMMEDIATE; {steps} {done} COMMIT;")
+        database.execute("UPDATE turns SET status = 'interrupted' WHERE status = 'running'")
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError("another server uses it") from None
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def _rows(self, query: str, *values: object) -> list[tuple[object, ...]]:  # type: ignore[explicit-any]
+        return await self._run(lambda: self._connected.execute(query, values).fetchall())
+
+    async def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something in a transaction."""
+
+        def transact() -> T:
+            database = self._connected
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                result = change(database)
+                database.execute("COMMIT")
+            except BaseException:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._run(transact)
+
+    @property
+    def _connected(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StoreError("it is closed")
+        return self._database
+
+    async def _run(self, function: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        except (sqlite3.Error, OSError) as exc:
+            failure = StoreError(getattr(exc, "strerror", None) or str(exc))
+        except RuntimeError as exc:  # the thread is gone
+            failure = StoreError(str(exc))
+        self._tell(failure)
+        raise failure
+
+    def _tell(self, failure: StoreError) -> None:
+        now = time.monotonic()
+        if self._database is not None and now >= self._quiet_until:
+            self._quiet_until = now + QUIET
+            logger.error("the store %s cannot be used: %s", self._path, failure)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _add_files(database: sqlite3.Connection, conversation_id: str, files: Sequence[KeptFile]) -> None:
+    rows = [(file.token, file.id, conversation_id) for file in files]
+    database.executemany("INSERT OR IGNORE INTO files (token, file_id, conversation_id) VALUES (?, ?, ?)", rows)
