@@ -10,7 +10,7 @@ from typing import Final
 
 from agentsocket.addresses import address_group
 from agentsocket.identity.authenticator import Anybody, AuthenticationUnavailable, Authenticator, ExpiredLogin
-from agentsocket.identity.user import AuthError, LoginAttempt, User
+from agentsocket.identity.user import AuthError, LoginAttempt, User, sendable
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 
 logger = logging.getLogger("agentsocket.identity")
@@ -94,7 +94,7 @@ class Reception:
             text = "Whether this login is right cannot be checked now. Try again."
             code = ErrorCode.AUTHENTICATION_UNAVAILABLE
             return ProtocolError(code, text, error_id=error_id, retry_after=UNAVAILABLE_FOR)
-        text = str(failure) or "This login is refused."
+        text = sendable(str(failure)) or "This login is refused."
         if isinstance(failure, ExpiredLogin):
             return ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text)
         self._failed.count(attempt.address)

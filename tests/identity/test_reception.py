@@ -94,3 +94,10 @@ async def test_what_a_hook_says_reaches_the_client() -> None:
         raise AuthError("We open at nine.")
 
     assert (await refused(Reception(HookAuthenticator(closed, PATIENCE), 10))).message == "We open at nine."
+
+
+async def test_what_a_hook_says_is_text_that_can_be_sent() -> None:
+    async def closed(_: LoginAttempt) -> User:
+        raise AuthError("We open at nine\ud800.")
+
+    assert (await refused(Reception(HookAuthenticator(closed, PATIENCE), 10))).message == "We open at nine?."
