@@ -341,6 +341,41 @@ async def test_sessions_of_a_user_are_counted_across_connections() -> None:
         assert (await other.login(token="ada"))["status"] == "success"
 
 
+async def left(server: AgentServer, token: str, **options: Any) -> None:
+    """Open a session that waits for its client."""
+    async with connected(server, **options) as peer:
+        login = await peer.login(token=token, resumable=True)
+    session = server.manager.sessions[login["session_id"]]
+    await eventually(lambda: session.client is None)
+
+
+async def test_a_place_of_another_user_at_the_same_address_is_no_place_for_a_user_who_has_all_of_theirs() -> None:
+    here: dict[str, Any] = {"additional_headers": {"X-Forwarded-For": "203.0.113.7"}}
+    limits: dict[str, Any] = {
+        "max_sessions_per_address": 2,
+        "max_sessions_per_user": 1,
+        "trusted_proxies": ("127.0.0.1",),
+    }
+    async with identified(Users(), **limits) as server, connected(server, **here) as one:
+        await left(server, "bob", **here)
+        await one.login(token="ada")
+        async with connected(server, **here) as two:
+            error = await refused(two, token="ada")
+            assert (error["code"], error["scope"]) == ("too_many_sessions", "user")
+        assert len(server.manager.sessions) == 2
+
+
+async def test_a_session_counts_for_its_user_also_before_there_is_a_limit() -> None:
+    users = Users()
+    async with identified(users) as server, logged_in(server, token="ada"), connected(server) as other:
+        await left(server, "ada")
+        users.users["ada"] = User("ada", max_sessions=1)
+        assert (await refused(other, token="ada"))["scope"] == "user"
+        users.users["ada"] = User("ada", max_sessions=2)
+        await other.login(token="ada")
+        assert len(server.manager.sessions) == 2  # the one that waited made room
+
+
 async def test_tasks_of_a_user_are_counted_across_sessions() -> None:
     async with (
         identified(Users(), max_tasks_per_user=1) as server,
