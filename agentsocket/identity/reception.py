@@ -79,6 +79,11 @@ class Reception:
             raise self._answer(exc, attempt) from exc
         return self._await(user, attempt) if isinstance(user, Awaitable) else user
 
+    def refused(self, error: ProtocolError, address: str) -> FailedLogin:
+        """Count a proof that was right, and is refused all the same; return the error as one that counts."""
+        self._failed.count(address)
+        return FailedLogin(error.code, error.message, **error.fields)
+
     async def _await(self, user: Awaitable[User | None], attempt: LoginAttempt) -> User | None:
         try:
             return await user

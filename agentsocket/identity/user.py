@@ -31,7 +31,7 @@ class LoginAttempt:
     peer_trusted: bool = False
     """Whether the socket's own peer is one of ``--trusted-proxies``."""
     agent: str = ""
-    """The name of the agent that is wanted."""
+    """The name of the agent that is wanted: the session's own, the one that the login names, or the first."""
     resuming: bool = False
     """Whether a session that this user had before is taken up or refreshed."""
 

@@ -68,6 +68,11 @@ class SessionManager:
         """Return the agents that a login of this user may name, without their starters."""
         return self._cards if user is None else [each for each in self._cards if user.may_have(each.name)]
 
+    def wanted(self, login: Login) -> str:
+        """Return the name of the agent that a login is for: the session's, the one that it names, or the first."""
+        session = self.sessions.get(login.session_id or "")
+        return login.agent or next(iter(self._agents)) if session is None else session.context.agent
+
     def new_agent(self, login: Login, visitor: Visitor) -> Instance | Awaitable[Instance]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
 

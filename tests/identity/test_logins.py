@@ -12,6 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from agentsocket import AgentServer, AuthError, Context, LoginAttempt, Settings, Turn, User
 from agentsocket.connection import expiry
+from agentsocket.protocol.frames import Login
 from tests.support import Peer, Scripted, connected, eventually, logged_in
 from tests.test_process import ended, started, talking
 
@@ -90,6 +91,22 @@ async def test_a_hook_is_told_all_that_a_login_came_with() -> None:
     assert (attempt.address, attempt.peer_trusted) == ("127.0.0.1", False)
     assert attempt.headers["x-once"] == "once"
     assert "x-twice" not in attempt.headers
+
+
+async def test_a_hook_is_told_the_agent_that_the_login_will_have_also_where_it_names_none_or_another() -> None:
+    users = Users()
+    async with identified(users, {"first": Knowing, "second": Knowing}) as server:
+        async with connected(server) as peer:
+            await peer.login(token="ada")
+            assert users.attempts[-1].agent == "first"
+        async with connected(server) as peer:
+            opened = await peer.login(token="ada", agent="second", resumable=True)
+        async with connected(server) as peer:
+            known = {"session_id": opened["session_id"], "resume_token": opened["resume_token"]}
+            await peer.login(token="ada", agent="first", **known)
+            assert users.attempts[-1].agent == "second"
+            assert (await refused(peer, "refresh", token="eve"))["code"] == "authentication_failed"
+            assert users.attempts[-1].agent == "second"
 
 
 async def test_a_cookie_reaches_the_hook_from_the_servers_own_pages_and_from_no_other() -> None:
@@ -246,6 +263,78 @@ async def test_a_refresh_by_somebody_else_changes_nothing(token: str) -> None:
         error = await refused(peer, "refresh", token=token, request_id="mine")
         assert (error["code"], error["request_id"]) == ("authentication_failed", "mine")
         assert await peer.ask("who") == "ada"
+
+
+@pytest.mark.parametrize("token", ["bob", "eve", "confined"])
+async def test_a_refresh_that_is_refused_counts_as_a_failed_login(token: str) -> None:
+    users = Users(confined=User("ada", agents=["another"]))
+    async with identified(users, max_failed_logins=2) as server, connected(server) as peer:
+        await peer.login(token="ada")
+        for _ in range(2):
+            assert (await refused(peer, "refresh", token=token))["code"] == "authentication_failed"
+        assert (await refused(peer, "refresh", token="ada", request_id="mine"))["code"] == "rate_limited"
+    async with identified(users) as server, connected(server) as peer:
+        await peer.login(token="ada")
+        for _ in range(3):
+            await refused(peer, "refresh", token=token)
+        assert await peer.closed() == 4500
+
+
+@pytest.mark.parametrize("wrong", [{}, {"token": 5}, {"token": None}, {"token": "ada", "request_id": "x" * 65}])
+async def test_a_refresh_that_cannot_be_read_is_answered_to_the_connection_alone(wrong: dict[str, Any]) -> None:
+    async with identified(Users()) as server, connected(server) as peer:
+        await peer.login(token="ada", resumable=True)
+        error = await refused(peer, "refresh", **{"request_id": "mine"} | wrong)
+        assert error["code"] == "invalid_frame"
+        assert error.get("request_id") == (None if "request_id" in wrong else "mine")
+        assert "seq" not in error
+        await peer.send("agent_request", message="who")
+        assert (await peer.expect("agent_request_received"))["seq"] == 1
+
+
+async def test_a_refresh_that_is_proved_after_a_newer_connection_has_the_session_changes_nothing() -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    class Slow(Users):
+        async def authenticate(self, login: LoginAttempt) -> User | None:
+            if login.token == "slow":
+                asked.set()
+                await gate.wait()
+            return await super().authenticate(login)
+
+    users = Slow(slow=User("ada", "As she was"), now=User("ada", "As she is"))
+    async with identified(users) as server, connected(server) as old, connected(server) as new:
+        opened = await old.login(token="ada", resumable=True)
+        await old.send("refresh", token="slow")
+        await asked.wait()
+        await new.login(token="now", session_id=opened["session_id"], resume_token=opened["resume_token"])
+        gate.set()
+        assert await old.closed() == 4501
+        user = server.manager.sessions[opened["session_id"]].context.user
+        assert user
+        assert user.name == "As she is"
+
+
+async def test_what_was_too_fast_says_so_to_clients_that_know_of_limits() -> None:
+    async with identified(Users(), rate_limit=1, rate_burst=2) as server:
+        for login, told in ((Login(), set[str]()), (Login(features=[]), {"retry_after", "scope"})):
+            async with connected(server) as peer:
+                await peer.login(token="ada", **login.model_dump(exclude_unset=True))
+                for _ in range(2):
+                    await peer.send("cancel_request", task_id="none")
+                answers = [await peer.expect("error") for _ in range(2)]
+                assert answers[-1]["code"] == "rate_limited"
+                assert set(answers[-1]) - {"code", "message"} == told
+                assert answers[-1].get("scope", "session") == "session"
+
+
+async def test_a_login_after_a_logout_may_be_as_long_as_the_first() -> None:
+    async with identified(Users()) as server, logged_in(server, token="ada") as peer:
+        assert await peer.ask("x" * 17_000) == "x" * 17_000
+        await peer.send("logout")
+        await peer.expect("logout_response")
+        await peer.send("login", token="ada", params={"x": "x" * 17_000})
+        assert await peer.closed() == 1009
 
 
 async def test_a_refresh_that_was_too_fast_is_refused_under_its_own_id() -> None:
