@@ -154,6 +154,7 @@ class ConnectionHandler:
                 self._session = None
                 self._expiry.clear()
                 self._connection.take_messages(self._settings.max_login_size)
+                self._connection.log_ids = self._connection.log_ids.partition(" session=")[0]
                 return self._manager.end(session, farewell=LogoutResponse())
             case _:
                 assert_never(frame)

@@ -162,7 +162,6 @@ class KeySet:
         self._keys: dict[str | None, VerificationKey] = {}
         self._fetched = self._tried = -float("inf")
         self._fetching: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "keys")
 
     def find(self, key_id: str | None) -> VerificationKey | Awaitable[VerificationKey | None] | None:
         """Return the key of this id; a token without one gets the only key, where there is one only."""
@@ -185,15 +184,17 @@ class KeySet:
         return self._look_up(key_id)
 
     async def _fetch(self) -> None:
+        thread = ThreadPoolExecutor(1, "keys")  # of its own: a fetch that was given up may still hold another one
         try:
             loop = asyncio.get_running_loop()
-            document = await asyncio.wait_for(loop.run_in_executor(self._thread, self._download), self._timeout)
+            document = await asyncio.wait_for(loop.run_in_executor(thread, self._download), self._timeout)
             self._keys = read_key_set(document)
             self._fetched = time.monotonic()
         except (OSError, ValueError, http.client.HTTPException) as exc:
             raise AuthenticationUnavailable(f"the keys could not be fetched: {type(exc).__name__}: {exc}") from None
         finally:
             self._fetching = None
+            thread.shutdown(wait=False)
 
     def _download(self) -> bytes:
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
@@ -202,12 +203,19 @@ class KeySet:
         request = urllib.request.Request(self._url, headers={"Accept": "application/json"})  # noqa: S310  # https, or local
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=self._timeout) as response:
-                document: bytes = response.read(MAX_DOCUMENT + 1)
+                document = self._read(response)
         except urllib.error.HTTPError as exc:
             exc.close()
             raise
         if len(document) > MAX_DOCUMENT:
             raise ValueError("the key set is too large")
+        return document
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """Read to the end, or for as long as anybody waits: each piece has the whole time-out again."""
+        document, ends = b"", time.monotonic() + self._timeout
+        while len(document) <= MAX_DOCUMENT and time.monotonic() < ends and (piece := response.read1()):
+            document += piece
         return document
 
 

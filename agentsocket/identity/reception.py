@@ -95,7 +95,8 @@ class Reception:
         if isinstance(failure, AuthenticationUnavailable):
             error_id = secrets.token_hex(4)
             cause = failure.__cause__
-            logger.error("a login could not be checked: %s, error_id=%s", failure, error_id, exc_info=cause)
+            template = "a login from %s could not be checked: %s, error_id=%s"
+            logger.error(template, attempt.address, failure, error_id, exc_info=cause)
             text = "Whether this login is right cannot be checked now. Try again."
             code = ErrorCode.AUTHENTICATION_UNAVAILABLE
             return ProtocolError(code, text, error_id=error_id, retry_after=UNAVAILABLE_FOR)

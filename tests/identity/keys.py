@@ -1,6 +1,7 @@
 """Keys made here, tokens signed with them, and a server on loopback that publishes key sets."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -74,6 +75,8 @@ class KeyServer:
         self.body: bytes | None = None
         self.status = "200 OK"
         self.silent = False
+        self.drips = False
+        """Whether the set comes byte by byte, and never to its end."""
         self.asked = 0
         self.url = ""
 
@@ -86,7 +89,15 @@ class KeyServer:
         head = (
             f"HTTP/1.1 {self.status}\r\nContent-Length: {len(body)}\r\nLocation: {self.url}/x\r\nConnection: close\r\n"
         )
-        writer.write(head.encode() + b"\r\n" + body)
+        drips = self.drips
+        with contextlib.suppress(OSError):
+            while drips:
+                writer.write(head.encode() + b"\r\n" if head else b" ")
+                head = ""
+                await writer.drain()
+                await asyncio.sleep(0.02)  # the slow server itself: nothing is waited for
+        if head:
+            writer.write(head.encode() + b"\r\n" + body)
         writer.close()
 
 

@@ -239,6 +239,15 @@ async def test_who_a_user_is_stands_in_the_log_only_where_that_is_wanted(tmp_pat
     assert "\n2026-01-01 forged" not in log
 
 
+async def test_after_a_logout_the_log_lays_nothing_at_the_door_of_who_has_left() -> None:
+    async with identified(Users(), log_users=True) as server, logged_in(server, token="ada") as peer:
+        (connection,) = server.connections
+        assert "user='ada'" in connection.log_ids
+        await peer.send("logout")
+        await peer.expect("logout_response")
+        assert connection.log_ids == " connection=1"
+
+
 # ---- Refresh and expiry ----------------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,7 @@ async def test_what_cannot_be_checked_is_told_with_an_id_and_does_not_count(capl
         assert error.fields["retry_after"]
         assert "secret" not in error.message
         assert f"error_id={error.fields['error_id']}" in caplog.text
+    assert caplog.text.count("a login from 192.0.2.7 could not be checked") == 3
     assert "a secret of the database" in caplog.text  # the traceback
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
 

@@ -287,6 +287,19 @@ async def test_keys_are_believed_for_so_long_and_no_longer(monkeypatch: pytest.M
             await admitted(keys, token(kid="1"))
 
 
+async def test_a_fetch_that_comes_byte_by_byte_is_given_up_and_holds_up_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys_room, "PAUSE", 0)
+    async with key_server(jwk("rsa", kid="1")) as published:
+        published.drips = True
+        keys = verifier(KeySet(published.url, 0.2))
+        with pytest.raises(AuthenticationUnavailable):
+            await admitted(keys, token(kid="1"))
+        published.drips = False
+        assert (await admitted(keys, token(kid="1"))).id == "ada"
+
+
 async def test_a_token_without_a_key_id_gets_the_only_key() -> None:
     async with key_server(jwk("rsa", kid="1")) as published:
         assert (await admitted(verifier(KeySet(published.url, PATIENCE)), token())).id == "ada"
