@@ -156,8 +156,14 @@ class KeySet:
         """
         parts = urlsplit(url)
         self._local = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
-        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and self._local)):
+        # The port is looked at as well: to name an impossible one raises ValueError.
+        if (
+            not parts.hostname
+            or parts.port == 0
+            or not (parts.scheme == "https" or (parts.scheme == "http" and self._local))
+        ):
             raise ValueError("an address of keys begins with https:// (http:// only on this machine itself)")
+        _ = parts.port  # an impossible one raises ValueError
         self._url, self._timeout = url, timeout
         self._keys: dict[str | None, VerificationKey] = {}
         self._fetched = self._tried = -float("inf")

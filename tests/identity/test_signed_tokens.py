@@ -298,6 +298,8 @@ async def test_a_fetch_that_comes_byte_by_byte_is_given_up_and_holds_up_no_later
             await admitted(keys, token(kid="1"))
         published.drips = False
         assert (await admitted(keys, token(kid="1"))).id == "ada"
+        async with asyncio.timeout(PATIENCE):
+            await published.hung_up.wait()
 
 
 async def test_a_token_without_a_key_id_gets_the_only_key() -> None:
