@@ -9,7 +9,7 @@ from typing import Any, TypeVar, assert_never, cast
 from agentsocket.connection.attempt import login_attempt
 from agentsocket.connection.connection import AgentConnection
 from agentsocket.connection.expiry import Expiry
-from agentsocket.connection.limits import ErrorBudget, TokenBucket
+from agentsocket.connection.limits import UNCOUNTED, ErrorBudget, TokenBucket
 from agentsocket.connection.writer import FrameWriter
 from agentsocket.identity.reception import FailedLogin, Reception
 from agentsocket.identity.user import User
@@ -49,24 +49,6 @@ MAX_FAILED_LOGINS = 3
 
 PAUSE = 1.0
 """Seconds that who sends too fast is told to wait."""
-
-UNCOUNTED = {
-    ErrorCode.AUTHENTICATION_UNAVAILABLE,
-    ErrorCode.RATE_LIMITED,
-    ErrorCode.TOO_MANY_TASKS,
-    ErrorCode.TOO_MANY_SESSIONS,
-    ErrorCode.UNKNOWN_TASK,
-    ErrorCode.UNKNOWN_FILE,
-    ErrorCode.UNKNOWN_UPLOAD,
-    ErrorCode.FILE_TOO_LARGE,
-    ErrorCode.FILE_TYPE_REFUSED,
-    ErrorCode.TOO_MANY_FILES,
-    ErrorCode.FILES_UNAVAILABLE,
-    ErrorCode.AGENT_UNAVAILABLE,
-    ErrorCode.SHUTTING_DOWN,
-}
-"""What an honest client runs into; it does not count towards "too many errors"."""
-
 
 HEARTBEAT = encode(HeartbeatFrame())
 
