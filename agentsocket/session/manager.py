@@ -135,8 +135,7 @@ class SessionManager:
         last_seq = login.last_seq or 0
         if not session.has_said(last_seq):
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
-        session.speak(login.features or ())
-        response = session.describe(last_seq)
+        response = session.describe(last_seq, login.features or ())
         logger.info("session %s taken up", session.id)
         self._places.wait_no_longer(session)
         params = session.context.params if login.params is None else login.params
