@@ -244,7 +244,7 @@ async def test_a_cancel_pipelined_right_behind_its_request_ends_it_once(
     async with serving(lambda: agent) as server, undisturbed(server, caplog), upgraded(server.port) as wire:
         await wire.login()
         # Nobody can know the id that early; who guesses it all the same cancels a task before its first step.
-        monkeypatch.setattr("agentsocket.session.agent_task.secrets", SimpleNamespace(token_hex=lambda _: UNKNOWN))
+        monkeypatch.setattr("agentsocket.session.session.secrets", SimpleNamespace(token_hex=lambda _: UNKNOWN))
         wire.send(text("agent_request", message="park"), text("cancel_request", task_id=UNKNOWN))
         assert [await wire.receive_event() for _ in range(2)] == [
             ("agent_request_received", {"task_id": UNKNOWN}),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from agentsocket.agent.contract import Turn
-from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired
+from agentsocket.protocol.events import AgentOutput, AgentReasoning, AgentResponse, InputRequired
 from agentsocket.server import AgentServer
+from agentsocket.session.allowance import Allowance
 from agentsocket.session.encoding import newest
 from tests.support import Peer, Scripted, connected, eventually, serving
 from tests.wire import text, upgraded
@@ -277,6 +278,26 @@ async def test_a_session_is_not_said_again_without_end() -> None:
         assert (data["code"], data["retry_after"]) == ("rate_limited", 4.0)
         assert 16 < times < 100
         assert server.manager.sessions[login["session_id"]].client is None
+
+
+async def test_a_resume_that_is_refused_has_nothing_unasked_said_to_whoever_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def think(_: str, turn: Turn) -> str:
+        await turn.emit(AgentReasoning("Hm."))
+        return "Yes."
+
+    async with serving(lambda: Scripted(think=think)) as server, connected(server) as here, connected(server) as there:
+        opened = await here.login(resumable=True)
+        monkeypatch.setattr(Allowance, "spent", True)
+        known = {name: opened[name] for name in ("session_id", "resume_token")}
+        await there.send("login", features=["reasoning"], **known)
+        assert (await there.expect("error"))["code"] == "rate_limited"
+        await here.send("agent_request", message="think")
+        assert [event for event, _ in await here.until("agent_response")] == [
+            "agent_request_received",
+            "agent_response",
+        ]
 
 
 @pytest.mark.parametrize("said", ["", "abc", "äöü", "\ud83d\ude00", "a\ud800", "\n" * 9])

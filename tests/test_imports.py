@@ -19,8 +19,8 @@ protocol
 telemetry
 console
 addresses
-identity               protocol settings addresses
 containment
+identity               protocol containment settings addresses
 agent                  protocol identity containment
 files                  protocol containment settings
 session                protocol identity agent containment files telemetry settings

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, assert_never, cast
 from agentsocket.connection.attempt import login_attempt
 from agentsocket.connection.connection import AgentConnection
 from agentsocket.connection.expiry import Expiry
-from agentsocket.connection.limits import ErrorBudget, TokenBucket
+from agentsocket.connection.limits import UNCOUNTED, ErrorBudget, TokenBucket
 from agentsocket.connection.writer import FrameWriter
 from agentsocket.identity.reception import FailedLogin, Reception
 from agentsocket.identity.user import User
@@ -47,23 +47,8 @@ T = TypeVar("T")
 
 MAX_FAILED_LOGINS = 3
 
-UNCOUNTED = {
-    ErrorCode.AUTHENTICATION_UNAVAILABLE,
-    ErrorCode.RATE_LIMITED,
-    ErrorCode.TOO_MANY_TASKS,
-    ErrorCode.TOO_MANY_SESSIONS,
-    ErrorCode.UNKNOWN_TASK,
-    ErrorCode.UNKNOWN_FILE,
-    ErrorCode.UNKNOWN_UPLOAD,
-    ErrorCode.FILE_TOO_LARGE,
-    ErrorCode.FILE_TYPE_REFUSED,
-    ErrorCode.TOO_MANY_FILES,
-    ErrorCode.FILES_UNAVAILABLE,
-    ErrorCode.AGENT_UNAVAILABLE,
-    ErrorCode.SHUTTING_DOWN,
-}
-"""What an honest client runs into; it does not count towards "too many errors"."""
-
+PAUSE = 1.0
+"""Seconds that who sends too fast is told to wait."""
 
 HEARTBEAT = encode(HeartbeatFrame())
 
@@ -102,7 +87,10 @@ class ConnectionHandler:
         try:
             return self._receive(message)
         except ProtocolError as exc:
-            self._refuse(ErrorFrame.of(exc))
+            if exc.event == Refresh.event:
+                self._answer_only(ErrorFrame.of(exc))
+            else:
+                self._refuse(ErrorFrame.of(exc))
             return None
 
     def end(self) -> None:
@@ -120,7 +108,7 @@ class ConnectionHandler:
         if isinstance(frame, Refresh):
             return self._try_refresh(frame, allowed=allowed)
         ids = _ids(frame)
-        _refuse_unless(allowed, **ids)
+        self._refuse_unless(allowed, **ids)
         if isinstance(frame, Login):
             return self._try_login(frame)
         return self._dispatch(frame, self._logged_in(**ids))
@@ -147,6 +135,8 @@ class ConnectionHandler:
             case Logout():
                 self._session = None
                 self._expiry.clear()
+                self._connection.take_messages(self._settings.max_login_size)
+                self._connection.log_ids = self._connection.log_ids.partition(" session=")[0]
                 return self._manager.end(session, farewell=LogoutResponse())
             case _:
                 assert_never(frame)
@@ -184,7 +174,7 @@ class ConnectionHandler:
         return self._manager.keep(asyncio.create_task(self._login_later(login, entered=entered)))
 
     def _prove(self, login: Login) -> User | Awaitable[User | None] | None:
-        agent, resuming = login.agent or "", login.session_id is not None
+        agent, resuming = self._manager.wanted(login), login.session_id is not None
         attempt = login_attempt(self._connection, login.token, login.params or {}, agent, resuming=resuming)
         return self._reception.prove(attempt)
 
@@ -223,7 +213,7 @@ class ConnectionHandler:
 
     def _try_refresh(self, refresh: Refresh, *, allowed: bool) -> asyncio.Task[None] | None:
         try:
-            _refuse_unless(allowed)
+            self._refuse_unless(allowed)
             return self._refresh(refresh, self._logged_in())
         except ProtocolError as exc:
             self._answer_refused(exc, refresh)
@@ -240,20 +230,28 @@ class ConnectionHandler:
 
     async def _refresh_later(self, refresh: Refresh, session: Session, user: Awaitable[User | None]) -> None:
         try:
-            self._renew(refresh, session, await self._while_connected(user))
+            known = await self._while_connected(user)
+            if self._session is session:  # else a newer connection has it, and knows better
+                self._renew(refresh, session, known)
         except ProtocolError as exc:
             self._answer_refused(exc, refresh)
 
     def _renew(self, refresh: Refresh, session: Session, user: User | None) -> None:
-        self._manager.refresh(session, user)
+        try:
+            self._manager.refresh(session, user)
+        except ProtocolError as exc:
+            raise self._reception.refused(exc, self._connection.client_address) from exc
         expires_in = None if user is None else user.expires_in
         self._end_in(expires_in)
         self.writer.write(encode(RefreshResponse(request_id=refresh.request_id, expires_in=expires_in)))
 
     def _answer_refused(self, error: ProtocolError, refresh: Refresh) -> None:
-        """Answer what this connection alone has asked: not numbered, not kept."""
         self._note(error)
-        self.writer.write(encode(ErrorFrame.of(error).model_copy(update={"request_id": refresh.request_id})))
+        self._answer_only(ErrorFrame.of(error).model_copy(update={"request_id": refresh.request_id}))
+
+    def _answer_only(self, error: ErrorFrame) -> None:
+        """Answer what this connection alone has asked: not numbered, not kept."""
+        self.writer.write(encode(error))
         self._count(error.code)
 
     async def _while_connected(self, work: Awaitable[T]) -> T:
@@ -328,10 +326,10 @@ class ConnectionHandler:
         elif code not in UNCOUNTED and not self._errors.spend():
             self._connection.hang_up(CloseCode.TOO_MANY_ERRORS, "too many errors")
 
-
-def _refuse_unless(allowed: bool, **ids: str | None) -> None:  # noqa: FBT001  # it reads as it is
-    if not allowed:
-        raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", **ids)
+    def _refuse_unless(self, allowed: bool, **ids: str | None) -> None:  # noqa: FBT001  # it reads as it is
+        if not allowed:
+            more: dict[str, Any] = {"retry_after": PAUSE, "scope": "session"} if self._names_features else {}
+            raise ProtocolError(ErrorCode.RATE_LIMITED, "That was too fast: wait a second.", **ids, **more)
 
 
 def _ids(frame: AnyClientFrame) -> dict[str, str | None]:

@@ -3,6 +3,25 @@
 import time
 from collections import deque
 
+from agentsocket.protocol.errors import ErrorCode
+
+UNCOUNTED = {
+    ErrorCode.AUTHENTICATION_UNAVAILABLE,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.TOO_MANY_TASKS,
+    ErrorCode.TOO_MANY_SESSIONS,
+    ErrorCode.UNKNOWN_TASK,
+    ErrorCode.UNKNOWN_FILE,
+    ErrorCode.UNKNOWN_UPLOAD,
+    ErrorCode.FILE_TOO_LARGE,
+    ErrorCode.FILE_TYPE_REFUSED,
+    ErrorCode.TOO_MANY_FILES,
+    ErrorCode.FILES_UNAVAILABLE,
+    ErrorCode.AGENT_UNAVAILABLE,
+    ErrorCode.SHUTTING_DOWN,
+}
+"""What an honest client runs into; it does not count towards "too many errors"."""
+
 
 class TokenBucket:
     """Lets ``rate`` messages a second pass, and ``burst`` at once on top of that. Without a rate everything passes."""

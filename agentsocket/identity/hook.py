@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from agentsocket.containment.stopping import failure_of, outcome
 from agentsocket.identity.authenticator import AuthenticationUnavailable
 from agentsocket.identity.user import AuthError, LoginAttempt, User
 
@@ -39,15 +40,17 @@ class HookAuthenticator:
             AuthenticationUnavailable: if it takes too long, raises anything else or returns anything else: a sick
                 identity provider is not a wrong password.
         """
-        try:
-            async with asyncio.timeout(self._timeout):
-                user = await self._ask(attempt)
-        except AuthError:
-            raise
-        except TimeoutError:
-            raise AuthenticationUnavailable(f"the hook took longer than {self._timeout:g} s") from None
-        except (Exception, SystemExit, KeyboardInterrupt) as exc:
-            raise AuthenticationUnavailable("the hook raised an exception") from exc
+        # A task of its own, since a function may swallow the cancel that gives it up: the client is told in time.
+        call = asyncio.create_task(self._ask(attempt))
+        call.add_done_callback(failure_of)  # counts as looked at: the login may have been given up long ago
+        failure = await outcome(call, self._timeout, stopping=self._timeout)
+        if isinstance(failure, AuthError):
+            raise failure
+        if not call.done():
+            raise AuthenticationUnavailable(f"the hook took longer than {self._timeout:g} s")
+        if failure is not None:
+            raise AuthenticationUnavailable("the hook raised an exception") from failure
+        user = call.result()
         if user is None:
             raise AuthError(REFUSED)
         if not isinstance(user, User):
@@ -59,18 +62,25 @@ class HookAuthenticator:
         if self._in_loop:
             try:
                 return await self._await(self._function(attempt))
+            except (SystemExit, KeyboardInterrupt) as exc:
+                raise _exited() from exc
             finally:
                 self._room.release()
         # A thread cannot be stopped: its place is free when it has really ended, however long ago it was given up.
         call = asyncio.get_running_loop().run_in_executor(self._threads, self._call, attempt)
         call.add_done_callback(self._ended)
-        return await self._await(await asyncio.shield(call))
+        try:
+            return await self._await(await asyncio.shield(call))
+        except (SystemExit, KeyboardInterrupt) as exc:
+            raise _exited() from exc
 
     def _call(self, attempt: LoginAttempt) -> Any:
         try:
             return self._function(attempt)
         except (SystemExit, KeyboardInterrupt) as exc:
-            raise RuntimeError("the hook tried to end the process") from exc
+            raise _exited() from exc
+        except StopIteration as exc:  # of a next() that found nothing: no future may end with one
+            raise RuntimeError("the hook raised StopIteration") from exc
 
     def _ended(self, call: asyncio.Future[Any]) -> None:
         self._room.release()
@@ -80,3 +90,7 @@ class HookAuthenticator:
     @staticmethod
     async def _await(answer: Any) -> Any:
         return await answer if inspect.isawaitable(answer) else answer
+
+
+def _exited() -> RuntimeError:
+    return RuntimeError("the hook tried to end the process")

@@ -1,9 +1,11 @@
 """The keys that signed tokens are verified by: one from a file, or a set (JWKS, RFC 7517) from an address."""
 
 import asyncio
+import base64
 import contextlib
 import http.client
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 
 import jwt
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
@@ -36,6 +39,11 @@ PAUSE: Final = 30.0
 
 MAX_DOCUMENT: Final = 1024 * 1024
 """Bytes of a key set."""
+
+ASN1_SEQUENCE: Final = 0x30
+
+PUBLISHED: Final = re.compile(rb"\A[\[{]|\A(?:ssh|ecdsa|sk)-|-- ?BEGIN | AAAA")
+"""What a public key, or a set of them, looks like that is no PEM: JSON, or one of the forms of SSH."""
 
 CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 RSA_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -69,31 +77,61 @@ def read_key(data: bytes) -> VerificationKey:
     Raises:
         KeyFileError: if it is none of them.
     """
-    text = data.strip()
+    text = _text_of(data)
     if b"PRIVATE KEY-----" in text:
         raise KeyFileError("this is a private key; tokens are verified by the public one")
-    # What everybody may know must not be taken for a secret: whoever knows it could sign.
-    if text.startswith((b"{", b"ssh-", b"ecdsa-", b"sk-")):
-        raise KeyFileError("a public key is wanted as PEM; a set of keys is given by its address, --jwt-jwks-url")
-    if (key := _load(text, data)) is not None:
+    if (key := _load(text)) is not None:
         return _public(key)
+    # What everybody may know must not be taken for a secret: whoever knows it could sign.
+    if PUBLISHED.search(text) or _is_asn1(text) or _is_asn1(_unwrapped(text)):
+        raise KeyFileError("a public key is wanted as PEM; a set of keys is given by its address, --jwt-jwks-url")
     if len(text) < MIN_SECRET:
         raise KeyFileError(f"a secret has {MIN_SECRET} bytes at least; this one has {len(text)}")
     return VerificationKey(text, HMAC_ALGORITHMS)
 
 
-def _load(text: bytes, data: bytes) -> Any:
-    """Return the public key in a file, None where it has the form of none."""
+def _text_of(data: bytes) -> bytes:
+    """Return what stands in a file without what an editor has put around it; what is no text is left as it is."""
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(encoding).removeprefix("\ufeff")
+            if text.isascii() or encoding == "utf-8-sig":
+                return text.encode().strip()
+    return data
+
+
+def _load(text: bytes) -> Any:
+    """Return the public key in a file, None where it has the form of none. Other text may stand before a PEM block."""
+    block = text[max(0, text.find(b"-----BEGIN")) :]
     try:
-        if text.startswith(b"-----BEGIN CERTIFICATE"):
-            return x509.load_pem_x509_certificate(text).public_key()
-        if text.startswith(b"-----BEGIN"):
-            return load_pem_public_key(text)
-    except ValueError as exc:
+        if block.startswith(b"-----BEGIN CERTIFICATE"):
+            return x509.load_pem_x509_certificate(block).public_key()
+        if block.startswith(b"-----BEGIN"):
+            return load_pem_public_key(block)
+    except (ValueError, UnsupportedAlgorithm) as exc:
         raise KeyFileError("this PEM file holds no public key") from exc
-    with contextlib.suppress(ValueError):
-        return load_der_public_key(data)
+    for data in (text, _unwrapped(text)):
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            return load_der_public_key(data)
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            return x509.load_der_x509_certificate(data).public_key()
     return None
+
+
+def _unwrapped(text: bytes) -> bytes:
+    """Return what a text is the Base64 of, as identity providers show a key; empty where it is none."""
+    with contextlib.suppress(ValueError):
+        return base64.b64decode(b"".join(text.strip(b"'\"").split()), b"-_" if b"-" in text or b"_" in text else None)
+    return b""
+
+
+def _is_asn1(data: bytes) -> bool:
+    """Whether these bytes are one whole object of ASN.1, as keys and certificates of every kind are."""
+    if len(data) < MIN_SECRET or data[0] != ASN1_SEQUENCE:
+        return False
+    more = data[1] & 0x7F if data[1] & 0x80 else 0
+    length = int.from_bytes(data[2 : 2 + more]) if more else data[1]
+    return len(data) == 2 + more + length
 
 
 def _public(key: Any) -> VerificationKey:
@@ -118,13 +156,18 @@ class KeySet:
         """
         parts = urlsplit(url)
         self._local = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
-        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and self._local)):
+        # The port is looked at as well: to name an impossible one raises ValueError.
+        if (
+            not parts.hostname
+            or parts.port == 0
+            or not (parts.scheme == "https" or (parts.scheme == "http" and self._local))
+        ):
             raise ValueError("an address of keys begins with https:// (http:// only on this machine itself)")
+        _ = parts.port  # an impossible one raises ValueError
         self._url, self._timeout = url, timeout
         self._keys: dict[str | None, VerificationKey] = {}
         self._fetched = self._tried = -float("inf")
         self._fetching: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "keys")
 
     def find(self, key_id: str | None) -> VerificationKey | Awaitable[VerificationKey | None] | None:
         """Return the key of this id; a token without one gets the only key, where there is one only."""
@@ -147,15 +190,17 @@ class KeySet:
         return self._look_up(key_id)
 
     async def _fetch(self) -> None:
+        thread = ThreadPoolExecutor(1, "keys")  # of its own: a fetch that was given up may still hold another one
         try:
             loop = asyncio.get_running_loop()
-            document = await asyncio.wait_for(loop.run_in_executor(self._thread, self._download), self._timeout)
+            document = await asyncio.wait_for(loop.run_in_executor(thread, self._download), self._timeout)
             self._keys = read_key_set(document)
             self._fetched = time.monotonic()
         except (OSError, ValueError, http.client.HTTPException) as exc:
             raise AuthenticationUnavailable(f"the keys could not be fetched: {type(exc).__name__}: {exc}") from None
         finally:
             self._fetching = None
+            thread.shutdown(wait=False)
 
     def _download(self) -> bytes:
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
@@ -164,12 +209,19 @@ class KeySet:
         request = urllib.request.Request(self._url, headers={"Accept": "application/json"})  # noqa: S310  # https, or local
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=self._timeout) as response:
-                document: bytes = response.read(MAX_DOCUMENT + 1)
+                document = self._read(response)
         except urllib.error.HTTPError as exc:
             exc.close()
             raise
         if len(document) > MAX_DOCUMENT:
             raise ValueError("the key set is too large")
+        return document
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """Read to the end, or for as long as anybody waits: each piece has the whole time-out again."""
+        document, ends = b"", time.monotonic() + self._timeout
+        while len(document) <= MAX_DOCUMENT and time.monotonic() < ends and (piece := response.read1()):
+            document += piece
         return document
 
 

@@ -1,9 +1,14 @@
 """From the settings to the one method by which logins are proved."""
 
+import re
+from typing import Final
+
 from agentsocket.identity.authenticator import Anybody, Authenticator, SharedToken
 from agentsocket.identity.hook import Hook, HookAuthenticator
 from agentsocket.identity.proxy_header import ProxyHeader
 from agentsocket.settings import Settings, SettingsError
+
+HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
 
 def authenticator_for(settings: Settings, hook: Hook | None) -> Authenticator:
@@ -31,6 +36,8 @@ def authenticator_for(settings: Settings, hook: Hook | None) -> Authenticator:
     if settings.auth_header is not None:
         if not settings.trusted_proxies:
             raise SettingsError("--auth-header: say with --trusted-proxies whose header is believed")
+        if HEADER_NAME.fullmatch(settings.auth_header) is None:
+            raise SettingsError("--auth-header: no header can have this name")
         return ProxyHeader(settings.auth_header)
     if methods:
         return _signed_tokens(settings, methods[0])

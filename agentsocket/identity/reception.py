@@ -10,7 +10,7 @@ from typing import Final
 
 from agentsocket.addresses import address_group
 from agentsocket.identity.authenticator import Anybody, AuthenticationUnavailable, Authenticator, ExpiredLogin
-from agentsocket.identity.user import AuthError, LoginAttempt, User
+from agentsocket.identity.user import AuthError, LoginAttempt, User, sendable
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 
 logger = logging.getLogger("agentsocket.identity")
@@ -79,6 +79,11 @@ class Reception:
             raise self._answer(exc, attempt) from exc
         return self._await(user, attempt) if isinstance(user, Awaitable) else user
 
+    def refused(self, error: ProtocolError, address: str) -> FailedLogin:
+        """Count a proof that was right, and is refused all the same; return the error as one that counts."""
+        self._failed.count(address)
+        return FailedLogin(error.code, error.message, **error.fields)
+
     async def _await(self, user: Awaitable[User | None], attempt: LoginAttempt) -> User | None:
         try:
             return await user
@@ -90,11 +95,12 @@ class Reception:
         if isinstance(failure, AuthenticationUnavailable):
             error_id = secrets.token_hex(4)
             cause = failure.__cause__
-            logger.error("a login could not be checked: %s, error_id=%s", failure, error_id, exc_info=cause)
+            template = "a login from %s could not be checked: %s, error_id=%s"
+            logger.error(template, attempt.address, failure, error_id, exc_info=cause)
             text = "Whether this login is right cannot be checked now. Try again."
             code = ErrorCode.AUTHENTICATION_UNAVAILABLE
             return ProtocolError(code, text, error_id=error_id, retry_after=UNAVAILABLE_FOR)
-        text = str(failure) or "This login is refused."
+        text = sendable(str(failure)) or "This login is refused."
         if isinstance(failure, ExpiredLogin):
             return ProtocolError(ErrorCode.AUTHENTICATION_FAILED, text)
         self._failed.count(attempt.address)

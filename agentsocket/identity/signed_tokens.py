@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
@@ -10,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import jwt
 
 from agentsocket.identity.authenticator import ExpiredLogin
-from agentsocket.identity.user import MAX_USER_ID, AuthError, LoginAttempt, User
+from agentsocket.identity.user import MAX_USER_ID, AuthError, LoginAttempt, User, is_text
 
 LEEWAY: Final = timedelta(seconds=30)
 """How far the clocks of whoever signs and of this server may be apart."""
@@ -108,7 +107,9 @@ def _key_id(token: str) -> str | None:
 
 def _user(claims: Mapping[str, Any]) -> User:
     subject, name, ends = claims["sub"], claims.get("name"), claims["exp"]
-    if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_USER_ID or not math.isfinite(float(ends)):
+    if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_USER_ID or not is_text(subject):
+        raise AuthError(REFUSED)
+    if not isinstance(ends, int | float):  # the library takes text for a number
         raise AuthError(REFUSED)
     try:
         expires_at = datetime.fromtimestamp(float(ends), UTC)

@@ -31,7 +31,7 @@ class LoginAttempt:
     peer_trusted: bool = False
     """Whether the socket's own peer is one of ``--trusted-proxies``."""
     agent: str = ""
-    """The name of the agent that is wanted."""
+    """The name of the agent that is wanted: the session's own, the one that the login names, or the first."""
     resuming: bool = False
     """Whether a session that this user had before is taken up or refreshed."""
 
@@ -42,7 +42,7 @@ class User:
 
     Raises:
         TypeError: if a field is of another type.
-        ValueError: if ``id`` is empty or too long, or ``expires_at`` has no time zone.
+        ValueError: if ``id`` is empty, too long or no text that could be sent, or ``expires_at`` has no time zone.
     """
 
     id: str
@@ -62,6 +62,8 @@ class User:
         _want("id", self.id, str)
         if not 1 <= len(self.id) <= MAX_USER_ID:
             raise ValueError(f"User.id has 1 to {MAX_USER_ID} characters, not {len(self.id)}")
+        if not is_text(self.id):
+            raise ValueError("User.id has half of a character, which could not be sent")
         _want("name", self.name, str, type(None))
         _want("claims", self.claims, Mapping)
         _want("expires_at", self.expires_at, datetime, type(None))
@@ -70,7 +72,7 @@ class User:
         for limit in ("max_sessions", "max_tasks", "requests_per_minute"):
             _want(limit, getattr(self, limit), int, type(None))
         if self.name is not None:
-            object.__setattr__(self, "name", self.name[:MAX_USER_NAME])
+            object.__setattr__(self, "name", sendable(self.name[:MAX_USER_NAME]))
         if self.agents is not None:
             if isinstance(self.agents, str):
                 raise TypeError("User.agents is a collection of names, not one of them")
@@ -88,6 +90,16 @@ class User:
 
 class AuthError(Exception):
     """A login is refused. Its text is a sentence that the client may read."""
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can say it: JSON, and so a token, can hold half of a character that takes two (a surrogate)."""
+    return sendable(text) == text
+
+
+def sendable(text: str) -> str:
+    """Return a text that UTF-8 can say; half of a character becomes a question mark."""
+    return text.encode(errors="replace").decode()
 
 
 def _want(name: str, value: object, *kinds: type) -> None:

@@ -81,8 +81,9 @@ def _explain(exc: ValidationError, text: str | bytes) -> ProtocolError:
     data = given.get("data")
     ids = {name: data.get(name) for name in ("request_id", "upload_id")} if isinstance(data, dict) else {}
     ids = {name: value for name, value in ids.items() if isinstance(value, str) and len(value) <= MAX_ID}
-    if error["type"] == "extra_forbidden":
-        return ProtocolError(ErrorCode.INVALID_FRAME, NOTHING_ELSE, **ids)
     # The location is (event, "data", field, ...); what comes after the field may be a key of the peer's own.
-    field = error["loc"][1:3][-1]
-    return ProtocolError(ErrorCode.INVALID_FRAME, f"Field '{field}': {error['msg'].lower()}.", **ids)
+    event, field = error["loc"][0], error["loc"][1:3][-1]
+    text = NOTHING_ELSE if error["type"] == "extra_forbidden" else f"Field '{field}': {error['msg'].lower()}."
+    wrong = ProtocolError(ErrorCode.INVALID_FRAME, text, **ids)
+    wrong.event = str(event)
+    return wrong

@@ -43,6 +43,9 @@ class ProtocolError(Exception):
     ``retry_after``, ``scope``, ``agents``.
     """
 
+    event: str | None = None
+    """The event of a frame that could not be read, where its name could."""
+
     def __init__(self, code: ErrorCode, message: str, **fields: object) -> None:
         super().__init__(message)
         self.code, self.message, self.fields = code, message, fields

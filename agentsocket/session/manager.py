@@ -68,6 +68,11 @@ class SessionManager:
         """Return the agents that a login of this user may name, without their starters."""
         return self._cards if user is None else [each for each in self._cards if user.may_have(each.name)]
 
+    def wanted(self, login: Login) -> str:
+        """Return the name of the agent that a login is for: the session's, the one that it names, or the first."""
+        session = self.sessions.get(login.session_id or "")
+        return login.agent or next(iter(self._agents)) if session is None else session.context.agent
+
     def new_agent(self, login: Login, visitor: Visitor) -> Instance | Awaitable[Instance]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
 
@@ -77,7 +82,7 @@ class SessionManager:
         self._refuse_while_shutting_down()
         name = self._choose(login, visitor.user)
         claims = self._claims(visitor)
-        idle = self._places.in_the_way(claims)
+        going = self._places.in_the_way(claims)
         context = Context(secrets.token_hex(16), visitor.user, login.params or {}, name, visitor.address)
         variables = contextvars.copy_context()
         variables.run(THREADS.set, self._makers)
@@ -87,7 +92,7 @@ class SessionManager:
                 agent = variables.run(self._agents[name], *given)
         except BaseException as exc:  # a factory may raise anything
             raise _unavailable(exc) from exc
-        if idle is not None:
+        for idle in going:
             logger.debug("session %s ends: it waits for its client, and another one needs its place", idle.id)
             self.end(idle)
         if not isinstance(agent, Awaitable):
@@ -130,8 +135,7 @@ class SessionManager:
         last_seq = login.last_seq or 0
         if not session.has_said(last_seq):
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
-        session.speak(login.features or ())
-        response = session.describe(last_seq)
+        response = session.describe(last_seq, login.features or ())
         logger.info("session %s taken up", session.id)
         self._places.wait_no_longer(session)
         params = session.context.params if login.params is None else login.params
@@ -254,13 +258,13 @@ class SessionManager:
     def _claims(self, visitor: Visitor) -> list[Claim]:
         """Return what a session of this visitor counts for."""
         claims = []
+        if visitor.user is not None:
+            own, setting = visitor.user.max_sessions, self.settings.max_sessions_per_user
+            text = "You have as many sessions as you may."
+            claims.append(Claim(f"user {visitor.user.id}", setting if own is None else own, "user", text))
         if visitor.share and (most := self.settings.max_sessions_per_address) is not None:
             text = "Your address has as many sessions as it may."
             claims.append(Claim(f"address {visitor.share}", most, "server", text))
-        if visitor.user is not None:
-            own, setting = visitor.user.max_sessions, self.settings.max_sessions_per_user
-            if (most := setting if own is None else own) is not None:
-                claims.append(Claim(f"user {visitor.user.id}", most, "user", "You have as many sessions as you may."))
         return claims
 
     async def _expect_agent(

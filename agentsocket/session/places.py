@@ -20,7 +20,8 @@ class Claim(NamedTuple):
 
     share: str
     """Text that only has to be the same for the same address or user."""
-    most: int
+    most: int | None
+    """None where there is no limit now; they are counted all the same, for when there is one."""
     scope: str
     refusal: str
 
@@ -66,22 +67,27 @@ class Places:
             if not of_share:
                 del self._waiting_of[share]
 
-    def in_the_way(self, claims: Sequence[Claim]) -> Session | None:
-        """Return the session that is to end before there is a place for another one with these claims, if any is.
+    def in_the_way(self, claims: Sequence[Claim]) -> list[Session]:
+        """Return the sessions that are to end before there is a place for another one with these claims.
 
         Raises:
             ProtocolError: ``too_many_sessions`` where all that have a place are in use.
         """
+        going: list[Session] = []
         for claim in claims:
-            if self._taken[claim.share] >= claim.most:
-                return self._idle(self._waiting_of.get(claim.share, {}), claim.refusal, claim.scope)
-        if self._total >= self._most:
-            return self._idle(self._waiting, "The server has no room for another session.", "server")
-        return None
+            if claim.most is None:
+                continue
+            taken = self._taken[claim.share] - sum(claim.share in each.shares for each in going)
+            for _ in range(claim.most, taken + 1):  # more than one where it was allowed more before
+                waiting: Mapping[str, Session] = self._waiting_of.get(claim.share, {})
+                going.append(self._idle(waiting, going, claim.refusal, claim.scope))
+        if self._total - len(going) >= self._most:
+            going.append(self._idle(self._waiting, going, "The server has no room for another session.", "server"))
+        return going
 
-    def _idle(self, waiting: Mapping[str, Session], refusal: str, scope: str) -> Session:
+    def _idle(self, waiting: Mapping[str, Session], going: Sequence[Session], refusal: str, scope: str) -> Session:
         self._tell(refusal)
-        idle = next((session for session in waiting.values() if not session.tasks), None)
+        idle = next((each for each in waiting.values() if not each.tasks and each not in going), None)
         if idle is None:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, refusal, scope=scope)
         return idle

@@ -1,6 +1,6 @@
 """What a client that takes a session up again is told of what it has missed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
@@ -22,8 +22,10 @@ class Recap:
         self._owed: list[tuple[str, bytes]] = []
         self._repeats = Allowance(log_size)
 
-    def tell(self, last_seq: int) -> tuple[bool, list[TaskSnapshot]]:
+    def tell(self, last_seq: int, features: Collection[str]) -> tuple[bool, list[TaskSnapshot]]:
         """Return whether every frame after this number can be said again, and how the tasks stand.
+
+        Both for a client that understands these features.
 
         Raises:
             ProtocolError: ``rate_limited`` where too much was said again already.
@@ -33,7 +35,7 @@ class Recap:
             raise ProtocolError(ErrorCode.RATE_LIMITED, text, retry_after=EVERY, scope="session")
         lossless = last_seq >= self._log.first_seq - 1
         standings = [*self._ended(in_full=not lossless), *self._running(in_full=not lossless)]
-        summary = Summary(standings, self._log.features)
+        summary = Summary(standings, features)
         self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0))
         self._owed = summary.owed
         if not lossless:

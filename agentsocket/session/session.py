@@ -181,13 +181,16 @@ class Session:
         """Say from now on what a client understands that has named these features."""
         self._log.features = frozenset(features)
 
-    def describe(self, last_seq: int) -> LoginResponse:
+    def describe(self, last_seq: int, features: Collection[str]) -> LoginResponse:
         """Return the answer to a client that comes back and has every frame up to ``last_seq``.
+
+        It is spoken to by these features from now on, and not before: where it is refused, somebody else may listen.
 
         Raises:
             ProtocolError: ``rate_limited`` where it comes back so often that it is said too much again.
         """
-        lossless, tasks = self._recap.tell(last_seq)
+        lossless, tasks = self._recap.tell(last_seq, features)
+        self.speak(features)
         return LoginResponse(
             session_id=self.id,
             resumable=True,

@@ -55,7 +55,7 @@ class Users:
         while times and times[0] <= now - MINUTE:
             times.popleft()
         if len(times) >= rate:
-            wait = math.ceil(times[0] + MINUTE - now) if times else MINUTE
+            wait = math.ceil(times[-rate] + MINUTE - now) if rate > 0 else MINUTE
             text = f"You may ask {rate} times a minute."
             raise ProtocolError(ErrorCode.RATE_LIMITED, text, request_id=request_id, retry_after=wait, scope="user")
         times.append(now)

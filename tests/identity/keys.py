@@ -1,6 +1,7 @@
 """Keys made here, tokens signed with them, and a server on loopback that publishes key sets."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -74,6 +75,10 @@ class KeyServer:
         self.body: bytes | None = None
         self.status = "200 OK"
         self.silent = False
+        self.drips = False
+        """Whether the set comes byte by byte, and never to its end."""
+        self.hung_up = asyncio.Event()
+        """Set when whoever got it so has given up."""
         self.asked = 0
         self.url = ""
 
@@ -86,8 +91,20 @@ class KeyServer:
         head = (
             f"HTTP/1.1 {self.status}\r\nContent-Length: {len(body)}\r\nLocation: {self.url}/x\r\nConnection: close\r\n"
         )
-        writer.write(head.encode() + b"\r\n" + body)
+        if self.drips:
+            await self._drip(writer, head)
+        else:
+            writer.write(head.encode() + b"\r\n" + body)
         writer.close()
+
+    async def _drip(self, writer: asyncio.StreamWriter, head: str) -> None:
+        writer.write(head.encode() + b"\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)  # the slow server itself: nothing is waited for
+        self.hung_up.set()
 
 
 @asynccontextmanager

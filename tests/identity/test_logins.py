@@ -12,6 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from agentsocket import AgentServer, AuthError, Context, LoginAttempt, Settings, Turn, User
 from agentsocket.connection import expiry
+from agentsocket.protocol.frames import Login
 from tests.support import Peer, Scripted, connected, eventually, logged_in
 from tests.test_process import ended, started, talking
 
@@ -90,6 +91,22 @@ async def test_a_hook_is_told_all_that_a_login_came_with() -> None:
     assert (attempt.address, attempt.peer_trusted) == ("127.0.0.1", False)
     assert attempt.headers["x-once"] == "once"
     assert "x-twice" not in attempt.headers
+
+
+async def test_a_hook_is_told_the_agent_that_the_login_will_have_also_where_it_names_none_or_another() -> None:
+    users = Users()
+    async with identified(users, {"first": Knowing, "second": Knowing}) as server:
+        async with connected(server) as peer:
+            await peer.login(token="ada")
+            assert users.attempts[-1].agent == "first"
+        async with connected(server) as peer:
+            opened = await peer.login(token="ada", agent="second", resumable=True)
+        async with connected(server) as peer:
+            known = {"session_id": opened["session_id"], "resume_token": opened["resume_token"]}
+            await peer.login(token="ada", agent="first", **known)
+            assert users.attempts[-1].agent == "second"
+            assert (await refused(peer, "refresh", token="eve"))["code"] == "authentication_failed"
+            assert users.attempts[-1].agent == "second"
 
 
 async def test_a_cookie_reaches_the_hook_from_the_servers_own_pages_and_from_no_other() -> None:
@@ -222,6 +239,15 @@ async def test_who_a_user_is_stands_in_the_log_only_where_that_is_wanted(tmp_pat
     assert "\n2026-01-01 forged" not in log
 
 
+async def test_after_a_logout_the_log_lays_nothing_at_the_door_of_who_has_left() -> None:
+    async with identified(Users(), log_users=True) as server, logged_in(server, token="ada") as peer:
+        (connection,) = server.connections
+        assert "user='ada'" in connection.log_ids
+        await peer.send("logout")
+        await peer.expect("logout_response")
+        assert connection.log_ids == " connection=1"
+
+
 # ---- Refresh and expiry ----------------------------------------------------------------------------------------------
 
 
@@ -246,6 +272,78 @@ async def test_a_refresh_by_somebody_else_changes_nothing(token: str) -> None:
         error = await refused(peer, "refresh", token=token, request_id="mine")
         assert (error["code"], error["request_id"]) == ("authentication_failed", "mine")
         assert await peer.ask("who") == "ada"
+
+
+@pytest.mark.parametrize("token", ["bob", "eve", "confined"])
+async def test_a_refresh_that_is_refused_counts_as_a_failed_login(token: str) -> None:
+    users = Users(confined=User("ada", agents=["another"]))
+    async with identified(users, max_failed_logins=2) as server, connected(server) as peer:
+        await peer.login(token="ada")
+        for _ in range(2):
+            assert (await refused(peer, "refresh", token=token))["code"] == "authentication_failed"
+        assert (await refused(peer, "refresh", token="ada", request_id="mine"))["code"] == "rate_limited"
+    async with identified(users) as server, connected(server) as peer:
+        await peer.login(token="ada")
+        for _ in range(3):
+            await refused(peer, "refresh", token=token)
+        assert await peer.closed() == 4500
+
+
+@pytest.mark.parametrize("wrong", [{}, {"token": 5}, {"token": None}, {"token": "ada", "request_id": "x" * 65}])
+async def test_a_refresh_that_cannot_be_read_is_answered_to_the_connection_alone(wrong: dict[str, Any]) -> None:
+    async with identified(Users()) as server, connected(server) as peer:
+        await peer.login(token="ada", resumable=True)
+        error = await refused(peer, "refresh", **{"request_id": "mine"} | wrong)
+        assert error["code"] == "invalid_frame"
+        assert error.get("request_id") == (None if "request_id" in wrong else "mine")
+        assert "seq" not in error
+        await peer.send("agent_request", message="who")
+        assert (await peer.expect("agent_request_received"))["seq"] == 1
+
+
+async def test_a_refresh_that_is_proved_after_a_newer_connection_has_the_session_changes_nothing() -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    class Slow(Users):
+        async def authenticate(self, login: LoginAttempt) -> User | None:
+            if login.token == "slow":
+                asked.set()
+                await gate.wait()
+            return await super().authenticate(login)
+
+    users = Slow(slow=User("ada", "As she was"), now=User("ada", "As she is"))
+    async with identified(users) as server, connected(server) as old, connected(server) as new:
+        opened = await old.login(token="ada", resumable=True)
+        await old.send("refresh", token="slow")
+        await asked.wait()
+        await new.login(token="now", session_id=opened["session_id"], resume_token=opened["resume_token"])
+        gate.set()
+        assert await old.closed() == 4501
+        user = server.manager.sessions[opened["session_id"]].context.user
+        assert user
+        assert user.name == "As she is"
+
+
+async def test_what_was_too_fast_says_so_to_clients_that_know_of_limits() -> None:
+    async with identified(Users(), rate_limit=1, rate_burst=2) as server:
+        for login, told in ((Login(), set[str]()), (Login(features=[]), {"retry_after", "scope"})):
+            async with connected(server) as peer:
+                await peer.login(token="ada", **login.model_dump(exclude_unset=True))
+                for _ in range(2):
+                    await peer.send("cancel_request", task_id="none")
+                answers = [await peer.expect("error") for _ in range(2)]
+                assert answers[-1]["code"] == "rate_limited"
+                assert set(answers[-1]) - {"code", "message"} == told
+                assert answers[-1].get("scope", "session") == "session"
+
+
+async def test_a_login_after_a_logout_may_be_as_long_as_the_first() -> None:
+    async with identified(Users()) as server, logged_in(server, token="ada") as peer:
+        assert await peer.ask("x" * 17_000) == "x" * 17_000
+        await peer.send("logout")
+        await peer.expect("logout_response")
+        await peer.send("login", token="ada", params={"x": "x" * 17_000})
+        assert await peer.closed() == 1009
 
 
 async def test_a_refresh_that_was_too_fast_is_refused_under_its_own_id() -> None:
@@ -339,6 +437,41 @@ async def test_sessions_of_a_user_are_counted_across_connections() -> None:
                 assert (await refused(other, token="bob"))["code"] == "too_many_sessions"
         await eventually(lambda: not server.manager.sessions)
         assert (await other.login(token="ada"))["status"] == "success"
+
+
+async def left(server: AgentServer, token: str, **options: Any) -> None:
+    """Open a session that waits for its client."""
+    async with connected(server, **options) as peer:
+        login = await peer.login(token=token, resumable=True)
+    session = server.manager.sessions[login["session_id"]]
+    await eventually(lambda: session.client is None)
+
+
+async def test_a_place_of_another_user_at_the_same_address_is_no_place_for_a_user_who_has_all_of_theirs() -> None:
+    here: dict[str, Any] = {"additional_headers": {"X-Forwarded-For": "203.0.113.7"}}
+    limits: dict[str, Any] = {
+        "max_sessions_per_address": 2,
+        "max_sessions_per_user": 1,
+        "trusted_proxies": ("127.0.0.1",),
+    }
+    async with identified(Users(), **limits) as server, connected(server, **here) as one:
+        await left(server, "bob", **here)
+        await one.login(token="ada")
+        async with connected(server, **here) as two:
+            error = await refused(two, token="ada")
+            assert (error["code"], error["scope"]) == ("too_many_sessions", "user")
+        assert len(server.manager.sessions) == 2
+
+
+async def test_a_session_counts_for_its_user_also_before_there_is_a_limit() -> None:
+    users = Users()
+    async with identified(users) as server, logged_in(server, token="ada"), connected(server) as other:
+        await left(server, "ada")
+        users.users["ada"] = User("ada", max_sessions=1)
+        assert (await refused(other, token="ada"))["scope"] == "user"
+        users.users["ada"] = User("ada", max_sessions=2)
+        await other.login(token="ada")
+        assert len(server.manager.sessions) == 2  # the one that waited made room
 
 
 async def test_tasks_of_a_user_are_counted_across_sessions() -> None:

@@ -1,6 +1,7 @@
 """The hook in every shape, the trusted header, the shared token, and what a user is."""
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import threading
@@ -69,13 +70,67 @@ async def leaves_the_loop(_: LoginAttempt) -> Any:
     raise KeyboardInterrupt
 
 
-SICK = [fails, leaves, leaves_the_loop, lambda _: True, lambda _: "ada", lambda _: {"id": "ada"}]
+async def is_cancelled(_: LoginAttempt) -> Any:
+    raise asyncio.CancelledError  # as whoever awaits a request that a library has cancelled gets it
+
+
+async def ends_a_generator(_: LoginAttempt) -> Any:
+    raise GeneratorExit
+
+
+def finds_nobody(_: LoginAttempt) -> Any:
+    return next(iter(()))
+
+
+def leaves_later(_: LoginAttempt) -> Any:
+    return leaves_the_loop(LoginAttempt())
+
+
+SICK = [
+    *(fails, leaves, leaves_the_loop, leaves_later, is_cancelled, ends_a_generator, finds_nobody),
+    lambda _: User("\ud800"),
+    lambda _: True,
+    lambda _: "ada",
+    lambda _: {"id": "ada"},
+]
 
 
 @pytest.mark.parametrize("hook", SICK)
 async def test_a_hook_that_is_sick_makes_a_login_unavailable(hook: Callable[[LoginAttempt], Any]) -> None:
     with pytest.raises(AuthenticationUnavailable):
         await admitted(HookAuthenticator(hook, PATIENCE))
+
+
+async def test_a_hook_that_is_sick_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook_room, "MAX_HOOKS", 1)
+
+    def finds(attempt: LoginAttempt) -> User:
+        return next(user for user in [ADA] if user.id == attempt.token)
+
+    method = HookAuthenticator(finds, PATIENCE)
+    with pytest.raises(AuthenticationUnavailable, match="raised an exception"):
+        await admitted(method, token="eve")
+    assert await admitted(method, token="ada") is ADA
+
+
+async def test_a_hook_that_takes_too_long_and_resists_is_given_up_and_lets_nobody_in() -> None:
+    async def late(_: LoginAttempt) -> User:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return ADA
+
+    gate = asyncio.Event()
+
+    async def deaf(_: LoginAttempt) -> User:
+        while not gate.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await gate.wait()
+        return ADA
+
+    for hook in (late, deaf):
+        with pytest.raises(AuthenticationUnavailable, match=r"longer than 0\.05 s"):
+            await admitted(HookAuthenticator(hook, 0.05))
+    gate.set()
 
 
 async def test_a_hook_that_takes_too_long_is_given_up_and_its_place_is_free_when_it_ends(
@@ -126,6 +181,15 @@ async def test_a_header_is_believed_of_a_trusted_proxy_only() -> None:
             await admitted(method, **attempt)
 
 
+@pytest.mark.parametrize("name", ["José", "Voilà", "李雷"])
+async def test_a_name_in_a_header_is_utf_8_and_nobody_is_taken_for_somebody_else(name: str) -> None:
+    method = ProxyHeader("X-Remote-User")
+    header = name.encode().decode("latin-1")  # as a header is read
+    assert await admitted(method, headers={"x-remote-user": header}, peer_trusted=True) == User(name)
+    with pytest.raises(AuthError):
+        await admitted(method, headers={"x-remote-user": "Jos\xe9"}, peer_trusted=True)
+
+
 async def test_a_shared_token_and_an_open_server_know_nobody_by_name() -> None:
     assert await admitted(Anybody()) is None
     assert await admitted(SharedToken("räuber"), token="räuber") is None
@@ -153,6 +217,10 @@ async def test_a_shared_token_and_an_open_server_know_nobody_by_name() -> None:
 def test_a_user_is_well_formed(wrong: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         User(**{"id": "ada", **wrong})
+
+
+def test_a_user_can_be_sent() -> None:
+    assert User("ada", "Ada\ud800").name == "Ada?"
 
 
 def test_a_user_knows_when_the_login_ends_and_which_agents_there_are() -> None:

@@ -85,6 +85,7 @@ async def test_what_cannot_be_checked_is_told_with_an_id_and_does_not_count(capl
         assert error.fields["retry_after"]
         assert "secret" not in error.message
         assert f"error_id={error.fields['error_id']}" in caplog.text
+    assert caplog.text.count("a login from 192.0.2.7 could not be checked") == 3
     assert "a secret of the database" in caplog.text  # the traceback
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
 
@@ -94,3 +95,10 @@ async def test_what_a_hook_says_reaches_the_client() -> None:
         raise AuthError("We open at nine.")
 
     assert (await refused(Reception(HookAuthenticator(closed, PATIENCE), 10))).message == "We open at nine."
+
+
+async def test_what_a_hook_says_is_text_that_can_be_sent() -> None:
+    async def closed(_: LoginAttempt) -> User:
+        raise AuthError("We open at nine\ud800.")
+
+    assert (await refused(Reception(HookAuthenticator(closed, PATIENCE), 10))).message == "We open at nine?."

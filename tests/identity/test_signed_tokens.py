@@ -14,12 +14,22 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from agentsocket.identity import keys as keys_room
 from agentsocket.identity.authenticator import AuthenticationUnavailable, ExpiredLogin
-from agentsocket.identity.keys import KeyFileError, KeySet, OneKey, read_key, read_key_set
+from agentsocket.identity.keys import (
+    HMAC_ALGORITHMS,
+    RSA_ALGORITHMS,
+    KeyFileError,
+    KeySet,
+    OneKey,
+    read_key,
+    read_key_set,
+)
 from agentsocket.identity.signed_tokens import MAX_TOKEN, Keys, SignedTokens
 from agentsocket.identity.user import AuthError, LoginAttempt, User
 from tests.identity.keys import SECRET, claims, jwk, key_file, key_server, private, public, token
@@ -79,10 +89,13 @@ FORGERIES: dict[str, Callable[[], str | None]] = {
     "no exp": lambda: token(exp=None),
     "an exp that is text": lambda: token(exp="tomorrow"),
     "an exp beyond all calendars": lambda: token(exp=1e30),
+    "an exp beyond all floats": lambda: token(exp=10**400),
+    "an exp that is a number in quotes": lambda: token(exp="99999999999"),
     "nbf ahead": lambda: token(nbf=time.time() + 120),
     "iat ahead": lambda: token(iat=time.time() + 120),
     "no sub": lambda: token(sub=None),
     "an empty sub": lambda: token(sub=""),
+    "a sub with half of a character": lambda: token(sub="ada\ud800"),
     "a sub of 129 characters": lambda: token(sub="a" * 129),
     "16 kB": lambda: token(padding="x" * 16 * 1024),
     "a head that is no JSON": lambda: f"{encoded(b'{')}.{encoded(claims())}.x",
@@ -171,6 +184,54 @@ def test_a_public_key_in_der_is_not_taken_for_a_secret() -> None:
     assert set(read_key(der).algorithms) == {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
 
+def certificate() -> x509.Certificate:
+    name, key = x509.Name([]), private("rsa")
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1)
+    made = made.not_valid_before(datetime(2020, 1, 1, tzinfo=UTC)).not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
+    return made.sign(key, hashes.SHA256())
+
+
+PEM = public("rsa")
+DER = private("rsa").public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+SSH = private("eddsa").public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+PUBLISHED = {
+    "with a byte order mark": b"\xef\xbb\xbf" + PEM,
+    "as UTF-16": PEM.decode().encode("utf-16"),
+    "as UTF-16 without a mark": PEM.decode().encode("utf-16-le"),
+    "with a comment": b"# of the login server\n" + PEM,
+    "as openssl shows it": b"Bag Attributes\n    friendlyName: x\n" + certificate().public_bytes(Encoding.PEM),
+    "a certificate in DER": certificate().public_bytes(Encoding.DER),
+    "in Base64": base64.b64encode(DER),
+    "in Base64 for URLs": base64.urlsafe_b64encode(DER),
+    "in lines of Base64": base64.encodebytes(certificate().public_bytes(Encoding.DER)),
+    "in quotes": b'"' + base64.b64encode(DER) + b'"',
+    "with its line ends written out": b'"' + PEM.replace(b"\n", b"\\n") + b'"',
+    "a list of JSON": json.dumps([jwk("rsa")]).encode(),
+    "JSON with a byte order mark": b"\xef\xbb\xbf" + json.dumps(jwk("rsa")).encode(),
+    "of SSH with a comment": b"# mine\n" + SSH,
+    "of SSH in its older form": b"---- BEGIN SSH2 PUBLIC KEY ----\n" + SSH[12:] + b"\n---- END SSH2 PUBLIC KEY ----",
+    "a private one in DER": private("rsa").private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+}
+
+
+@pytest.mark.parametrize("form", PUBLISHED)
+def test_what_is_no_secret_is_never_taken_for_one_whatever_it_is_wrapped_in(form: str) -> None:
+    try:
+        key = read_key(PUBLISHED[form])
+    except KeyFileError:
+        return
+    assert key.algorithms == RSA_ALGORITHMS
+
+
+@pytest.mark.parametrize(
+    "secret", [b"\xff" + bytes(range(30)) + b"\n", "ein Schlüssel, den niemand errät".encode(), b"0" * 64]
+)
+def test_a_secret_is_taken_as_it_is_but_for_the_end_of_its_line(secret: bytes) -> None:
+    assert read_key(secret) == (secret, HMAC_ALGORITHMS)
+    if secret[-1:] != b"\n":
+        assert read_key(secret + b"\r\n").key == secret
+
+
 def test_a_set_gives_out_no_secret_and_nothing_for_another_use() -> None:
     document = {
         "keys": [
@@ -224,6 +285,21 @@ async def test_keys_are_believed_for_so_long_and_no_longer(monkeypatch: pytest.M
         published.status = "500 Internal Server Error"
         with pytest.raises(AuthenticationUnavailable):
             await admitted(keys, token(kid="1"))
+
+
+async def test_a_fetch_that_comes_byte_by_byte_is_given_up_and_holds_up_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys_room, "PAUSE", 0)
+    async with key_server(jwk("rsa", kid="1")) as published:
+        published.drips = True
+        keys = verifier(KeySet(published.url, 0.2))
+        with pytest.raises(AuthenticationUnavailable):
+            await admitted(keys, token(kid="1"))
+        published.drips = False
+        assert (await admitted(keys, token(kid="1"))).id == "ada"
+        async with asyncio.timeout(PATIENCE):
+            await published.hung_up.wait()
 
 
 async def test_a_token_without_a_key_id_gets_the_only_key() -> None:

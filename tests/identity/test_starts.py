@@ -57,6 +57,14 @@ WRONG = {
         ("--jwt-jwks-url", "http://login.example.com/keys", *PROVIDER),
         r"--jwt-jwks-url: an address of keys begins with https://",
     ),
+    "keys at an impossible port": (
+        ("--jwt-jwks-url", "https://login.example.com:99999/", *PROVIDER),
+        r"--jwt-jwks-url: ",
+    ),
+    "a header that cannot be": (
+        ("--auth-header", "X User", "--trusted-proxies", "127.0.0.1"),
+        r"--auth-header: no header can have this name",
+    ),
     "no function, but a word": (("--auth", "hooks"), r"cannot load --auth 'hooks': expected module:attribute"),
     "no such module": (("--auth", "no_such:f"), r"cannot load --auth 'no_such:f': importing 'no_such' failed"),
     "no such file": (("--auth", "no_such.py:f"), r"cannot load --auth 'no_such.py:f': there is no file"),
