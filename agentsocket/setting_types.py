@@ -164,4 +164,6 @@ Folder = Annotated[str, AfterValidator(_folder)]
 FileOrNone = Annotated[Annotated[Path, AfterValidator(_existing)] | None, BeforeValidator(_stripped)]
 FolderOrNone = Annotated[Path | None, BeforeValidator(_stripped)]
 FileTypes = Annotated[Items, AfterValidator(_file_types), Field(min_length=1)]
-StoreOrNone = Annotated[Annotated[str, AfterValidator(_store)] | None, BeforeValidator(_stripped)]
+StoreOrNone = Annotated[
+    Annotated[str, AfterValidator(_store)] | None, BeforeValidator(_switched_off), BeforeValidator(_stripped)
+]

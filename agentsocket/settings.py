@@ -143,7 +143,7 @@ class Settings(BaseModel):
     )
 
     store: StoreOrNone = Field(
-        default=None, description="where conversations are kept, such as sqlite:conversations.db; without one they are not"
+        default=None, description="where conversations are kept, such as sqlite:conversations.db; none: nowhere"
     )
     save_timeout: Seconds = Field(default=5, description="seconds that an agent has to say what it remembers")
     conversation_ttl: SecondsOrNone = Field(

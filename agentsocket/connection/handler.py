@@ -17,19 +17,24 @@ from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.protocol.codec import decode_client_frame, encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import (
+    AboutConversations,
     AgentRequest,
     AnyClientFrame,
     CancelRequest,
+    DeleteConversation,
     ErrorFrame,
+    GetConversation,
     Heartbeat,
     HeartbeatFrame,
     InputResponse,
+    ListConversations,
     Login,
     LoginResponse,
     Logout,
     LogoutResponse,
     Refresh,
     RefreshResponse,
+    RenameConversation,
     Upload,
     UploadCancel,
     UploadChunk,
@@ -82,6 +87,10 @@ class ConnectionHandler:
         self.writer.abandon()
         self._connection.hang_up(CloseCode.TAKEN_OVER, "the session was taken up by a newer connection")
 
+    def ended(self) -> None:
+        """The session has ended, since its conversation was deleted."""
+        self._forget_session()
+
     def receive(self, message: str) -> asyncio.Task[None] | None:
         """Take a message. Where a task comes back, the next message has to wait until that is done."""
         try:
@@ -119,9 +128,13 @@ class ConnectionHandler:
         return self._session
 
     def _dispatch(
-        self, frame: AgentRequest | CancelRequest | InputResponse | Upload | Heartbeat | Logout, session: Session
+        self,
+        frame: AgentRequest | CancelRequest | InputResponse | Upload | AboutConversations | Heartbeat | Logout,
+        session: Session,
     ) -> asyncio.Task[None] | None:
         match frame:
+            case AgentRequest() if session.keeper is not None:
+                return self._manager.keep(asyncio.create_task(self._start_kept(frame, session)))
             case AgentRequest():
                 session.start(frame)
             case CancelRequest():
@@ -130,17 +143,36 @@ class ConnectionHandler:
                 session.answer(frame)
             case UploadStart() | UploadChunk() | UploadCancel():
                 return self._manager.keep(asyncio.create_task(self._take_upload(frame, session)))
+            case ListConversations() | GetConversation() | RenameConversation() | DeleteConversation():
+                return self._manager.keep(asyncio.create_task(self._answer(frame, session)))
             case Heartbeat():
                 self.writer.write(HEARTBEAT)
             case Logout():
-                self._session = None
-                self._expiry.clear()
-                self._connection.take_messages(self._settings.max_login_size)
-                self._connection.log_ids = self._connection.log_ids.partition(" session=")[0]
+                self._forget_session()
                 return self._manager.end(session, farewell=LogoutResponse())
             case _:
                 assert_never(frame)
         return None
+
+    def _forget_session(self) -> None:
+        self._session = None
+        self._expiry.clear()
+        self._connection.take_messages(self._settings.max_login_size)
+        self._connection.log_ids = self._connection.log_ids.partition(" session=")[0]
+
+    async def _start_kept(self, request: AgentRequest, session: Session) -> None:
+        """Start a task whose conversation is kept; what comes next waits until the request is."""
+        try:
+            await session.start_kept(request)
+        except ProtocolError as exc:
+            self._refuse(ErrorFrame.of(exc))
+
+    async def _answer(self, frame: AboutConversations, session: Session) -> None:
+        """Answer a question about conversations."""
+        try:
+            self.writer.write(await self._manager.tell(frame, session))
+        except ProtocolError as exc:
+            self._answer_only(ErrorFrame.of(exc).model_copy(update={"request_id": frame.request_id}))
 
     async def _take_upload(self, frame: Upload, session: Session) -> None:
         """Take part of a file; what comes next waits until that is written."""
@@ -199,8 +231,15 @@ class ConnectionHandler:
         """Take a session up or open one; what comes back has to wait for its agent."""
         visitor = Visitor(user, self._connection.client_address, self._connection.share)
         if login.session_id is not None:
-            self._enter(login, *self._manager.resume(login, visitor))
-            return None
+            try:
+                self._enter(login, *self._manager.resume(login, visitor))
+            except ProtocolError as exc:
+                if exc.code is not ErrorCode.SESSION_NOT_FOUND or not self._manager.continues(login):
+                    raise
+            else:
+                return None
+        if self._manager.continues(login) or self._manager.counts_conversations(visitor):
+            return self._open_kept(login, visitor)
         agent = self._manager.new_agent(login, visitor)
         if isinstance(agent, Awaitable):
             return self._open_with(agent, login, visitor)
@@ -210,6 +249,10 @@ class ConnectionHandler:
     async def _open_with(self, agent: Awaitable[Instance], login: Login, visitor: Visitor) -> None:
         instance = await self._while_connected(agent)
         self._enter(login, *self._manager.open(login, instance, visitor))
+
+    async def _open_kept(self, login: Login, visitor: Visitor) -> None:
+        entered = await self._while_connected(self._manager.open_kept(login, visitor))
+        self._enter(login, *entered)
 
     def _try_refresh(self, refresh: Refresh, *, allowed: bool) -> asyncio.Task[None] | None:
         try:
@@ -339,4 +382,6 @@ def _ids(frame: AnyClientFrame) -> dict[str, str | None]:
             return {"request_id": frame.request_id}
         case UploadStart() | UploadChunk() | UploadCancel():
             return {"upload_id": frame.upload_id}
+        case ListConversations() | GetConversation() | RenameConversation() | DeleteConversation():
+            return {"request_id": frame.request_id}
     return {}

@@ -29,6 +29,19 @@ class KeptFile(NamedTuple):
     id: str
     token: str
     """The secret part of its path."""
+    size: int
+    """Bytes."""
+
+
+class TurnEnd(NamedTuple):
+    """How a turn ended."""
+
+    task_id: str
+    status: str
+    tail: bytes
+    """As ``StoredTurn`` has it."""
+    files: Sequence[KeptFile] = ()
+    """Those that the agent has sent."""
 
 
 class StoredTurn(NamedTuple):
@@ -71,15 +84,7 @@ class Store(Protocol):
     async def begin(self, conversation: Conversation, task_id: str, head: bytes, files: Sequence[KeptFile]) -> None:
         """Add a turn that is about to run, and with the first one the conversation itself."""
 
-    async def end(
-        self,
-        conversation_id: str,
-        task_id: str,
-        status: str,
-        tail: bytes,
-        files: Sequence[KeptFile],
-        memory: bytes | None,
-    ) -> None:
+    async def end(self, conversation_id: str, turn: TurnEnd, memory: bytes | None) -> None:
         """Say how a turn ended, and what the agent remembers now; with None it remembers what it did."""
 
     async def listed(self, owner: str, limit: int, before: tuple[int, str] | None) -> Sequence[Conversation]:
@@ -100,5 +105,5 @@ class Store(Protocol):
     async def untouched_since(self, time: int, limit: int) -> Sequence[str]:
         """Return the ids of conversations in which nothing has happened since, oldest first."""
 
-    async def all_files(self) -> Sequence[KeptFile]:
-        """Return the files of all conversations."""
+    async def all_files(self) -> Sequence[tuple[str | None, KeptFile]]:
+        """Return the files of all conversations, each with the owner of its conversation."""

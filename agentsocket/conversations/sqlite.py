@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from agentsocket.conversations.contract import Conversation, KeptFile, StoredTurn, StoreError
+from agentsocket.conversations.contract import Conversation, KeptFile, StoredTurn, StoreError, TurnEnd
 
 logger = logging.getLogger("agentsocket.store")
 
@@ -40,7 +40,7 @@ MIGRATIONS: Final = (
     CREATE INDEX by_task ON turns (task_id);
     CREATE INDEX running ON turns (status) WHERE status = 'running';
     CREATE TABLE files (
-        token TEXT PRIMARY KEY, file_id TEXT NOT NULL,
+        token TEXT PRIMARY KEY, file_id TEXT NOT NULL, size INTEGER NOT NULL,
         conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE
     ) WITHOUT ROWID;
     CREATE INDEX of_conversation ON files (conversation_id);
@@ -51,7 +51,7 @@ MIGRATIONS: Final = (
 BUSY: Final = 2.0
 """Seconds that another process may hold the file for, a backup say."""
 
-CONVERSATION: Final = "id, owner, agent, title, created_at, updated_at, turns"
+FIND: Final = "SELECT id, owner, agent, title, created_at, updated_at, turns FROM conversations"
 
 QUIET: Final = 10.0
 """Seconds between two log lines that say that the store cannot be used."""
@@ -87,7 +87,7 @@ class SqliteStore:
 
     async def find(self, conversation_id: str) -> Conversation | None:
         """See ``Store``."""
-        found = await self._rows(f"SELECT {CONVERSATION} FROM conversations WHERE id = ?", conversation_id)
+        found = await self._rows(f"{FIND} WHERE id = ?", conversation_id)
         return Conversation(*found[0]) if found else None
 
     async def memory(self, conversation_id: str) -> bytes | None:
@@ -97,12 +97,13 @@ class SqliteStore:
 
     async def files(self, conversation_id: str) -> Sequence[KeptFile]:
         """See ``Store``."""
-        rows = await self._rows("SELECT file_id, token FROM files WHERE conversation_id = ?", conversation_id)
+        rows = await self._rows("SELECT file_id, token, size FROM files WHERE conversation_id = ?", conversation_id)
         return [KeptFile(*row) for row in rows]
 
-    async def all_files(self) -> Sequence[KeptFile]:
+    async def all_files(self) -> Sequence[tuple[str | None, KeptFile]]:
         """See ``Store``."""
-        return [KeptFile(*row) for row in await self._rows("SELECT file_id, token FROM files")]
+        query = "SELECT owner, file_id, token, size FROM files JOIN conversations ON id = conversation_id"
+        return [(owner, KeptFile(*file)) for owner, *file in await self._rows(query)]
 
     async def begin(self, conversation: Conversation, task_id: str, head: bytes, files: Sequence[KeptFile]) -> None:
         """See ``Store``."""
@@ -110,7 +111,8 @@ class SqliteStore:
         def begin(database: sqlite3.Connection) -> None:
             known = conversation
             database.execute(
-                f"INSERT INTO conversations ({CONVERSATION}) VALUES (?, ?, ?, ?, ?, ?, 1) "
+                "INSERT INTO conversations (id, owner, agent, title, created_at, updated_at, turns) "
+                "VALUES (?, ?, ?, ?, ?, ?, 1) "
                 "ON CONFLICT (id) DO UPDATE SET turns = turns + 1, updated_at = excluded.updated_at",
                 (known.id, known.owner, known.agent, known.title, known.created_at, known.updated_at),
             )
@@ -123,27 +125,18 @@ class SqliteStore:
 
         await self._change(begin)
 
-    async def end(
-        self,
-        conversation_id: str,
-        task_id: str,
-        status: str,
-        tail: bytes,
-        files: Sequence[KeptFile],
-        memory: bytes | None,
-    ) -> None:
+    async def end(self, conversation_id: str, turn: TurnEnd, memory: bytes | None) -> None:
         """See ``Store``."""
 
         def end(database: sqlite3.Connection) -> None:
             changed = database.execute(
                 "UPDATE turns SET status = ?, tail = ? WHERE task_id = ? AND conversation_id = ?",
-                (status, tail, task_id, conversation_id),
+                (turn.status, turn.tail, turn.task_id, conversation_id),
             )
             if not changed.rowcount:
                 return  # the conversation was deleted meanwhile
-            now = _now()
-            database.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (now, conversation_id))
-            _add_files(database, conversation_id, files)
+            database.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (_now(), conversation_id))
+            _add_files(database, conversation_id, turn.files)
             if memory is not None:
                 database.execute("REPLACE INTO memories VALUES (?, ?)", (conversation_id, memory))
 
@@ -151,7 +144,7 @@ class SqliteStore:
 
     async def listed(self, owner: str, limit: int, before: tuple[int, str] | None) -> Sequence[Conversation]:
         """See ``Store``."""
-        query = f"SELECT {CONVERSATION} FROM conversations WHERE owner = ?"
+        query = f"{FIND} WHERE owner = ?"
         if before is not None:
             query += " AND (updated_at, id) < (?, ?)"
         query += " ORDER BY updated_at DESC, id DESC LIMIT ?"
@@ -180,7 +173,9 @@ class SqliteStore:
         """See ``Store``."""
 
         def delete(database: sqlite3.Connection) -> list[KeptFile]:
-            files = database.execute("SELECT file_id, token FROM files WHERE conversation_id = ?", (conversation_id,))
+            files = database.execute(
+                "SELECT file_id, token, size FROM files WHERE conversation_id = ?", (conversation_id,)
+            )
             kept = [KeptFile(*row) for row in files]
             database.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
             return kept
@@ -232,7 +227,7 @@ class SqliteStore:
             os.close(self._lock)
             self._lock = None
 
-    async def _rows(self, query: str, *values: object) -> list[tuple[object, ...]]:  # type: ignore[explicit-any]
+    async def _rows(self, query: str, *values: object) -> list[Any]:
         return await self._run(lambda: self._connected.execute(query, values).fetchall())
 
     async def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
@@ -280,5 +275,5 @@ def _now() -> int:
 
 
 def _add_files(database: sqlite3.Connection, conversation_id: str, files: Sequence[KeptFile]) -> None:
-    rows = [(file.token, file.id, conversation_id) for file in files]
-    database.executemany("INSERT OR IGNORE INTO files (token, file_id, conversation_id) VALUES (?, ?, ?)", rows)
+    rows = [(file.token, file.id, file.size, conversation_id) for file in files]
+    database.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)", rows)

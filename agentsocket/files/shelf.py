@@ -36,6 +36,20 @@ class Shelf:
         self._holders, self._keep = holders, keep
         self._drafts: set[Draft] = set()
         self._files: dict[str, StoredFile] = {}
+        self._restored: set[str] = set()
+
+    def restore(self, files: Collection[StoredFile]) -> None:
+        """Have the files that its conversation has."""
+        self._files |= {file.id: file for file in files}
+        self._restored |= {file.id for file in files}
+
+    async def keep(self, file: StoredFile) -> None:
+        """Have a file outlive the session.
+
+        Raises:
+            ProtocolError: ``files_unavailable``.
+        """
+        await self.store.keep(file)
 
     def attached(self, ids: Collection[str]) -> list[StoredFile]:
         """Return the files with these ids.
@@ -119,11 +133,15 @@ class Shelf:
             self.closed = True
             for stored in self._files.values():
                 self.store.withdraw(stored)
-            files: list[Draft | StoredFile] = [*self._files.values(), *self._drafts]
+            files: list[Draft | StoredFile] = [file for file in self._files.values() if not file.kept]
+            files += self._drafts
             with contextlib.suppress(ProtocolError):  # the store is closed, and with it all of them
                 await self.store.in_thread(_remove, [file.path for file in files])
             for file in files:
                 self.store.give_back(self._holders, file.size)
+            for stored in self._files.values():
+                if stored.kept and stored.id not in self._restored:
+                    self.store.leave(self._holders[0], stored.size)
             self._files.clear()
             self._drafts.clear()
 

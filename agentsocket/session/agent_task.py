@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from pydantic_core import to_json
 
@@ -49,7 +49,6 @@ class AgentTask:
         log: FrameLog,
         *,
         on_end: Callable[["AgentTask"], None],
-        keep_end: "KeepEnd | None" = None,
     ) -> None:
         self.id = turn.speech.task_id
         self.turn = turn
@@ -58,7 +57,9 @@ class AgentTask:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the terminal frame is said."""
         self._instance, self._message, self._log, self._on_end = instance, message, log, on_end
-        self._keep_end = keep_end
+        self.keep_end: KeepEnd | None = None
+        """Keeps how it ends, where that is kept."""
+        self._task: asyncio.Task[None] | None = None
         self._ends = False
         """Whether it is settled how it ends, although that may still have to be kept."""
         self._error_id: str | None = None
@@ -69,6 +70,9 @@ class AgentTask:
         """Run. After ``timeout`` seconds it is stopped; one that resists ``cancel_timeout`` seconds is abandoned."""
         self._cancel_timeout = cancel_timeout
         self._log_ids = f"{IDS.get()} task={self.id}"  # of whoever asks: the instance's context has those of the login
+        if self._stopped_for is not None:  # while it was being kept
+            self._end("cancelled", encode(TaskCancelled(task_id=self.id)))
+            return
         run = self._run()
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(run, name=f"agent task {self.id}", context=self._instance.variables.copy())
@@ -79,7 +83,7 @@ class AgentTask:
     @property
     def done(self) -> bool:
         """Whether the agent's coroutine has ended."""
-        return self._task.done()
+        return self._task is None or self._task.done()
 
     def cancel(self) -> None:
         """Stop it. Its ``task_cancelled`` comes when it has really ended."""
@@ -87,7 +91,7 @@ class AgentTask:
 
     def abandon(self) -> None:
         """Say that it could not be stopped, and wait for it no longer."""
-        if self._task.done() or self._ends:
+        if self._task is None or self._task.done() or self._ends:
             return
         logger.warning("task %s does not stop: it is abandoned, and still runs", self.id)
         self.abandoned = True
@@ -102,13 +106,15 @@ class AgentTask:
         frame = response_frame(self.id, clean(answer)) if isinstance(answer, str) else await self._answered(answer)
         if self._stopped_for is None:
             # Here and not in the callback, which would come an iteration later.
-            self._task.remove_done_callback(self._done)
+            cast("asyncio.Task[None]", self._task).remove_done_callback(self._done)
             self._end("completed", frame)
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
-        if self._stopped_for is not None or self._ends or self._task.done():
+        if self._stopped_for is not None or self._ends or (self._task is not None and self._task.done()):
             return  # one terminal frame serves every cancel
         self._stopped_for = reason
+        if self._task is None:
+            return  # it is not started then
         self._clear_timer()
         self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
         self.turn.stop()
@@ -163,10 +169,10 @@ class AgentTask:
         self._ends = True
         logger.debug("task %s ends: %s", self.id, status)
         self.turn.end(unfinished="The task ended before this tool did.")
-        if self._keep_end is None:
+        if self.keep_end is None:
             self.say_end(status, frame)
         else:
-            self._keep_end(self, status, frame)
+            self.keep_end(self, status, frame)
 
     def say_end(self, status: Ending, frame: bytes, *, unsaved: bool = False) -> None:
         """Say the terminal frame, now that how it ended is kept where it is to be."""

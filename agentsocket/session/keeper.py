@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from agentsocket.containment.exits import contained
 from agentsocket.containment.stopping import outcome
-from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoreError
+from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoreError, TurnEnd
 from agentsocket.files.store import StoredFile
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentRequest
@@ -79,7 +79,7 @@ class Keeper:
             memory, saved = await self._memory(instance) if status == "completed" else (None, True)
             tail = _tail(status, frame, transcript, TURN_SIZE - size)
             try:
-                await self._store.end(self.conversation.id, task_id, status, tail, files, memory)
+                await self._store.end(self.conversation.id, TurnEnd(task_id, status, tail, files), memory)
             except StoreError:
                 return False
             return saved
@@ -126,7 +126,7 @@ def described(file: StoredFile) -> dict[str, object]:
 
 def kept(file: StoredFile) -> KeptFile:
     """Return a file as a store knows it."""
-    return KeptFile(file.id, file.url.rpartition("/")[2])
+    return KeptFile(file.id, file.token, file.size)
 
 
 def unavailable(request_id: str | None) -> ProtocolError:

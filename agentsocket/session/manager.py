@@ -16,14 +16,29 @@ from agentsocket.agent.contract import Agent, AgentFactory, Context
 from agentsocket.containment.exits import CONTAINED, contained
 from agentsocket.containment.stopping import failure_of, outcome
 from agentsocket.containment.threads import THREADS, Threads
+from agentsocket.conversations.engines import folder_beside, store_for
 from agentsocket.files.shelf import Shelf
-from agentsocket.files.store import FileStore, Holder
+from agentsocket.files.store import FileStore, Holder, user_holder
 from agentsocket.identity.user import User
+from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
-from agentsocket.protocol.frames import AgentCard, AgentRequest, Login, LoginResponse, LogoutResponse
+from agentsocket.protocol.frames import (
+    AboutConversations,
+    AgentCard,
+    AgentRequest,
+    ListConversations,
+    Login,
+    LoginResponse,
+    LogoutResponse,
+)
+from agentsocket.protocol.frames import (
+    Conversations as ConversationsFrame,
+)
 from agentsocket.session.agent_task import AgentTask, all_over, told
 from agentsocket.session.budget import Budget
+from agentsocket.session.conversations import Conversations
 from agentsocket.session.instance import Instance
+from agentsocket.session.keeper import Keeper
 from agentsocket.session.places import Claim, Places
 from agentsocket.session.session import Client, Session
 from agentsocket.session.users import Users
@@ -54,7 +69,12 @@ class SessionManager:
         """Where synchronous factories run: a login does not wait behind hung calls."""
         self._agents = agents
         self._for_context = {name: _takes_context(create_agent) for name, create_agent in agents.items()}
-        self.files = FileStore(settings)
+        self.conversations: Conversations | None = None
+        if settings.store is None:
+            self.files = FileStore(settings)
+        else:
+            self.files = FileStore(settings, settings.files_dir or folder_beside(settings.store))
+            self.conversations = Conversations(settings, store_for(settings.store), self.files)
         self._places = Places(settings.max_sessions)
         self._users = Users(settings)
         self._kept: set[asyncio.Task[Any]] = set()
@@ -101,8 +121,71 @@ class SessionManager:
         self._places.take(shares)
         return self._expect_agent(agent, context, variables, shares)
 
-    def open(self, login: Login, instance: Instance, visitor: Visitor) -> tuple[Session, LoginResponse]:
+    def continues(self, login: Login) -> bool:
+        """Whether a login names a conversation, where those are kept."""
+        return self.conversations is not None and login.conversation_id is not None
+
+    def counts_conversations(self, visitor: Visitor) -> bool:
+        """Whether it is to be looked up how many conversations this visitor has."""
+        return self.conversations is not None and visitor.user is not None
+
+    async def tell(self, frame: AboutConversations, session: Session) -> bytes:
+        """Return the frame that answers a question about conversations.
+
+        Raises:
+            ProtocolError: what ``Conversations.answer`` raises.
+        """
+        if self.conversations is not None:
+            return await self.conversations.answer(frame, session)
+        if isinstance(frame, ListConversations):
+            return encode(ConversationsFrame(conversations=[], request_id=frame.request_id))
+        raise ProtocolError(ErrorCode.CONVERSATION_NOT_FOUND, "This server keeps no conversations.")
+
+    async def open_kept(self, login: Login, visitor: Visitor) -> tuple[Session, LoginResponse]:
+        """Open a session where conversations are kept: of a new one, of one that goes on, or the living one of it.
+
+        Raises:
+            ProtocolError: as ``new_agent``, and what ``Conversations.claim`` and ``check_room`` raise.
+        """
+        conversations = self.conversations
+        assert conversations is not None  # noqa: S101  # whoever calls this has looked
+        self._refuse_while_shutting_down()
+        if login.conversation_id is None:
+            await conversations.check_room(visitor)
+            instance = await self._made(login, visitor)
+            return self.open(login, instance, visitor, conversations.begin(instance.context.agent, visitor))
+        place = await conversations.claim(login, visitor)
+        if isinstance(place, Session):
+            return self._take_over(place, login, visitor)
+        entered = False
+        try:
+            instance = await self._made(login.model_copy(update={"agent": place.conversation.agent}), visitor)
+            try:
+                restored = await conversations.restore(place, instance)
+                files = await self.files.restore(place.files)
+            except BaseException:
+                self.keep(asyncio.create_task(instance.close(self.settings.cancel_timeout, self.keep)))
+                raise
+            session, response = self.open(login, instance, visitor, conversations.keeper(place))
+            entered = True
+        finally:
+            if not entered:
+                await conversations.give_up(place.conversation.id)
+        session.restore(files)
+        response.memory = "restored" if restored else "none"
+        return session, response
+
+    async def ended(self, session: Session) -> None:
+        """Let others have the conversation of a session that has ended."""
+        if self.conversations is not None and session.keeper is not None:
+            await self.conversations.give_up(session.keeper.conversation.id)
+
+    def open(
+        self, login: Login, instance: Instance, visitor: Visitor, keeper: Keeper | None = None
+    ) -> tuple[Session, LoginResponse]:
         """Open a session, with what ``new_agent`` has made for the same login and visitor."""
+        if keeper is None and self.conversations is not None:
+            keeper = self.conversations.begin(instance.context.agent, visitor)
         name = instance.context.agent
         introduce = functools.partial(card, name, instance.agent, self._agents[name])
         shares = [claim.share for claim in self._claims(visitor)]
@@ -112,9 +195,14 @@ class SessionManager:
         self.sessions[session.id] = session
         self._places.take(shares)
         logger.debug("session %s opened", session.id)
-        return session, LoginResponse(
+        response = LoginResponse(
             session_id=session.id, resumable=login.resumable or None, resume_token=session.resume_token
         )
+        if keeper is not None and self.conversations is not None:
+            session.keeper = keeper
+            response.conversation_id = keeper.conversation.id
+            self.conversations.entered(session, keeper.conversation.id)
+        return session, response
 
     def resume(self, login: Login, visitor: Visitor) -> tuple[Session, LoginResponse]:
         """Take up a session that was opened earlier.
@@ -137,10 +225,25 @@ class SessionManager:
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
         response = session.describe(last_seq, login.features or ())
         logger.info("session %s taken up", session.id)
+        return session, self._taken_up(session, response, login, visitor)
+
+    def _taken_up(self, session: Session, response: LoginResponse, login: Login, visitor: Visitor) -> LoginResponse:
         self._places.wait_no_longer(session)
         params = session.context.params if login.params is None else login.params
         session.context = replace(session.context, user=visitor.user, params=params, address=visitor.address)
-        return session, response
+        if session.keeper is not None:
+            response.conversation_id = session.keeper.conversation.id
+        return response
+
+    def _take_over(self, session: Session, login: Login, visitor: Visitor) -> tuple[Session, LoginResponse]:
+        """Take up the living session of a conversation; nothing is said again."""
+        response = session.describe(None, login.features or ())
+        logger.info("session %s taken up by its conversation", session.id)
+        return session, self._taken_up(session, response, login, visitor)
+
+    async def _made(self, login: Login, visitor: Visitor) -> Instance:
+        made = self.new_agent(login, visitor)
+        return await made if isinstance(made, Awaitable) else made
 
     def refresh(self, session: Session, user: User | None) -> None:
         """Let a login go on, by what is known of its user now.
@@ -223,6 +326,22 @@ class SessionManager:
         while self._kept:
             await asyncio.wait(self._kept)
 
+    async def prepare(self) -> None:
+        """Make ready what sessions are kept in.
+
+        Raises:
+            OSError: if files cannot be written where they were to be.
+            StoreError: if conversations cannot be kept.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self.files.prepare)
+        if self.conversations is not None:
+            await self.conversations.open()
+
+    async def close_store(self) -> None:
+        """Let go of the store, when all sessions have ended."""
+        if self.conversations is not None:
+            await self.conversations.close()
+
     def release(self) -> None:
         """Let go of the threads that have nothing to do; nothing new is run in any."""
         for threads in (self.threads, self._makers):
@@ -233,7 +352,7 @@ class SessionManager:
         """Return the place for a session's files."""
         holders = [Holder(f"session {session.id}", "session", "This session has no room for more files.")]
         if session.context.user is not None:
-            holders.append(Holder(f"user {session.context.user.id}", "user", "You have no room for more files."))
+            holders.append(user_holder(session.context.user.id))
         elif session.address_share:
             text = "Your address has no room for more files."
             holders.append(Holder(f"address {session.address_share}", "server", text))

@@ -211,9 +211,7 @@ class Speech:
             return
         name, data_id = clean(data.name), data.id and clean(data.id)
         value = to_json(jsonable(data.data)) if encoded is None else encoded
-        model = AgentDataFrame(
-            task_id=self.task_id, name=name, data=None, id=data_id, transient=data.transient or None
-        )
+        model = AgentDataFrame(task_id=self.task_id, name=name, data=None, id=data_id, transient=data.transient or None)
         frame = encode(model).replace(b'"data":null', b'"data":%s' % value, 1)
         self._say_to_whom("data", frame, data_id, passing=bool(data.transient))
         if data_id is not None:

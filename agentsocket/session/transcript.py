@@ -12,13 +12,15 @@ TURN_SIZE: Final = 256 * 1024
 NOTE: Final = 256
 """Bytes that are kept free for what is told of something cut."""
 
+QUESTION: Final = b"question"
+
 KINDS: Final = {
     b"tool_call": b"tool_call",
     b"tool_result": b"tool_result",
     b"tool_progress": b"progress",
     b"agent_data": b"data",
     b"agent_file": b"file",
-    b"input_required": b"question",
+    b"input_required": QUESTION,
 }
 """What the event of a frame is called within a turn."""
 
@@ -56,7 +58,9 @@ class Transcript:
         event, _, rest = frame[EVENT:].partition(b'","data":{')
         kind = KINDS[event]
         # Every frame of a task begins with the task's id.
-        item = b'{"kind":"%s",%s' % (kind, rest.partition(b",")[2][:-1])
+        said = rest.partition(b",")[2][:-1]
+        # A question has a kind of its own.
+        item = b'{"kind":"question","question":{%s}' % said if kind == QUESTION else b'{"kind":"%s",%s' % (kind, said)
         place = None if replaces is None else self._places.get((kind, replaces))
         size = len(item) - (0 if place is None else len(self._items[place]))
         if size > self._room:
@@ -73,7 +77,7 @@ class Transcript:
 
     def answer(self, input_id: str, response: bytes) -> None:
         """Add its answer to a question that was added in the place of ``input_id``."""
-        place = self._places.get((b"question", input_id))
+        place = self._places.get((QUESTION, input_id))
         if place is not None and len(response) <= self._room:
             self._room -= len(response)
             self._items[place] = b'%s,"response":%s}' % (self._items[place][:-1], response)
