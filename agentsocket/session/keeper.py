@@ -31,6 +31,8 @@ MEMORY_SIZE = 1024 * 1024
 RETRY_AFTER = 5.0
 """Seconds after which a store that fails may work again."""
 
+ERROR_FIELDS = ("message", "code", "error_id")
+
 DATA = b'"data":{'
 
 
@@ -107,8 +109,12 @@ class Keeper:
 
 def _tail(status: Ending, frame: bytes, transcript: Transcript, room: int) -> bytes:
     """Return what the end of a turn adds to it: the answer has its place, then the events."""
-    said = frame.partition(DATA)[2][:-2].partition(b",")[2]  # without the task's id, which comes first
-    end = b"" if status == "cancelled" else b',"error":{%s}' % said if status == "failed" else b",%s" % said
+    end = b""
+    if status == "completed":
+        end = b",%s" % frame.partition(DATA)[2][:-2].partition(b",")[2]  # without the task's id, which comes first
+    elif status == "failed":
+        said = from_json(frame)["data"]
+        end = b',"error":%s' % to_json({name: said[name] for name in ERROR_FIELDS if name in said})
     events = transcript.events(max(0, room - len(end) - 64))
     return b'{"ended_at":"%s","events":%s%s}' % (moment(milliseconds()).encode(), events, end)
 
