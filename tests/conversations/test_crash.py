@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import WebSocketException
 
 from tests.conversations.keeping import history
 from tests.server_process import ROOT, ServerProcess, server_process
@@ -33,7 +33,7 @@ class Witness:
 
     async def talk(self, port: int) -> None:
         """Ask one question after the other, until the server is gone."""
-        with contextlib.suppress(ConnectionClosed, OSError):
+        with contextlib.suppress(WebSocketException, OSError):
             async with connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
                 peer = Peer(socket)
                 await self._enter(peer)
