@@ -105,6 +105,7 @@ def _kill(server: ServerProcess) -> None:
 
 async def _run(folder: Path, seed: int, rounds: int) -> None:
     chance = random.Random(seed)  # when it is killed is no secret
+    accepted = answered = 0
     for _ in range(rounds):
         # A page has a hundred turns, so that each round begins conversations of its own.
         witnesses = [Witness(number) for number in range(CLIENTS)]
