@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from tests.conversations.keeping import history
-from tests.server_process import ROOT, ServerProcess, server_process
-from tests.support import Peer
+from tests.server_process import ROOT, server_process
+from tests.support import PATIENCE, Peer
 
 AGENT = f"{ROOT / 'tests' / 'conversations' / 'keeping.py'}:Rememberer"
 
@@ -24,6 +25,8 @@ class Witness:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.hears: Callable[[], None] = lambda: None
+        """Called whenever it is told something."""
         self.conversation_id: str | None = None
         self.accepted: dict[str, str] = {}
         """Messages by their tasks."""
@@ -55,6 +58,7 @@ class Witness:
         await peer.send("agent_request", message=message)
         while True:
             event, data = await peer.receive()
+            self.hears()
             if event == "agent_request_received":
                 self.accepted[data["task_id"]] = message
             elif event == "agent_response":
@@ -86,21 +90,22 @@ async def _all_turns(peer: Peer) -> list[dict[str, Any]]:
     return [turn for turn in turns if turn["message"] != "recall"]
 
 
-async def _round(folder: Path, witnesses: list[Witness], seconds: float) -> None:
+async def _round(folder: Path, witnesses: list[Witness], frames: int) -> None:
+    """Have the server killed when the clients have heard so many frames."""
     arguments = ("--store", f"sqlite:{folder / 'c.db'}", "--rate-limit", "none")
     async with server_process(*arguments, agent=AGENT) as server:
         for witness in witnesses:
             await witness.check(server.port)
-        talking = [asyncio.create_task(witness.talk(server.port)) for witness in witnesses]
-        await asyncio.sleep(seconds)  # this is the moment, and any will do
-        _kill(server)
-        await asyncio.wait(talking)
-        for each in talking:
-            each.result()
+        left = iter(range(frames))
 
+        def hear() -> None:
+            if next(left, None) is None and server.process.returncode is None:
+                server.process.kill()
 
-def _kill(server: ServerProcess) -> None:
-    server.process.kill()
+        for witness in witnesses:
+            witness.hears = hear
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(witness.talk(server.port) for witness in witnesses))
 
 
 async def _run(folder: Path, seed: int, rounds: int) -> None:
@@ -109,8 +114,8 @@ async def _run(folder: Path, seed: int, rounds: int) -> None:
     for _ in range(rounds):
         # A page has a hundred turns, so that each round begins conversations of its own.
         witnesses = [Witness(number) for number in range(CLIENTS)]
-        await _round(folder, witnesses, chance.uniform(0.0, 0.06))
-        await _round(folder, witnesses, chance.uniform(0.0, 0.03))
+        await _round(folder, witnesses, chance.randrange(200))
+        await _round(folder, witnesses, chance.randrange(100))
         async with server_process("--store", f"sqlite:{folder / 'c.db'}", agent=AGENT) as server:
             for witness in witnesses:
                 await witness.check(server.port)
