@@ -21,7 +21,8 @@ from agentsocket.agent.loader import load_agents
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
-from tests.person import COMMAND, CTRL_A, CTRL_C, CTRL_K, CTRL_U, LEFT, UP, Person, at_terminal
+from tests.client_process import client_process
+from tests.person import CTRL_A, CTRL_C, CTRL_K, CTRL_U, LEFT, UP, Person, at_terminal
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, serving
 
@@ -542,10 +543,7 @@ async def test_a_simple_terminal_gets_nothing_but_text(environment: dict[str, st
 
 
 async def in_a_pipe(uri: str, typed: str, environment: dict[str, str]) -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, COMMAND, "--uri", uri, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment
-    )
-    async with asyncio.timeout(PATIENCE):
+    async with client_process("--uri", uri, environment=environment) as process, asyncio.timeout(PATIENCE):
         out, err = await process.communicate(typed.encode())
     return process.returncode, out.decode(), err.decode()
 
@@ -743,7 +741,7 @@ async def test_a_server_that_is_not_there_or_refuses_is_one_line(environment: di
 
 
 async def test_the_client_alone_needs_nothing_but_the_vocabulary(tmp_path: Path) -> None:
-    root = Path(COMMAND).parent
+    root = Path(__file__).parent.parent
     shutil.copy(root / "websocket_client_example.py", tmp_path)
     for room in ("protocol", "client"):
         shutil.copytree(root / "agentsocket" / room, tmp_path / "agentsocket" / room)
