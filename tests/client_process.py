@@ -54,8 +54,9 @@ class ClientProcess:
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it."""
@@ -95,7 +96,9 @@ async def client_process(
 
             (news, said), (given, typed), (out, shown), (err, told) = pipe(0), pipe(1), pipe(0), pipe(0)
             streams = [given if stdin == PIPE else stdin, shown if stdout == PIPE else stdout, told]
-            _order({**order, "terminal": terminal is not None}, [*([terminal] * 3 if terminal else streams), said])
+            if terminal is not None:
+                streams = [terminal] * 3
+            _order({**order, "terminal": terminal is not None}, [*streams, said])
         reader = await _read(news, stack)
         process = ClientProcess(int(await reader.readline()), asyncio.ensure_future(reader.readline()))
         process.stdin, process.stdout, process.stderr = (
@@ -106,8 +109,7 @@ async def client_process(
         try:
             yield process
         finally:
-            if process.returncode is None:
-                process.kill()
+            process.kill()
             await process.wait()
 
 
