@@ -185,11 +185,13 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 async def side_by_side(check: Callable[[T], Awaitable[None]], cases: Iterable[T]) -> None:
-    """Check several cases at once, where that is mostly to wait for a process; a failure says of which case it is."""
+    """Check a few cases at once, where that is mostly to wait for a process; a failure says of which case it is."""
+    few = asyncio.Semaphore(3)  # a busy machine starts no more of them in time
 
     async def run(case: T) -> None:
         try:
-            await check(case)
+            async with few:
+                await check(case)
         except BaseException as failure:
             failure.add_note(f"The case: {case!r}")
             raise
