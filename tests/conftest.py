@@ -1,8 +1,10 @@
 """What every test starts from: no settings of whoever runs it."""
 
 import asyncio
+import gc
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,6 +14,17 @@ if os.environ.get("EVENT_LOOP") == "uvloop":
     import uvloop
 
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+# A shell that runs the tests in the background has them ignore these, and so would all that they start.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector of garbage pass over what stays: many tests call it, and there are thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

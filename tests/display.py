@@ -5,7 +5,7 @@ import re
 
 from agentsocket.terminal.text import cells
 
-_TOKEN = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\x1b(?:[()].|[=>78])|(\x1b.*)\Z|(.)", re.DOTALL)
+_TOKEN = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\x1b(?:[()].|[=>78])|(\x1b.*)\Z|([ -~]+|.)", re.DOTALL)
 
 
 class Display:
@@ -38,13 +38,15 @@ class Display:
         text = self._decode(data)
         self.raw += text
         text, self._rest = self._rest + text, ""
-        for parameters, command, unfinished, char in _TOKEN.findall(text):
+        for parameters, command, unfinished, said in _TOKEN.findall(text):
             if command:
                 self._obey(parameters, command)
             elif unfinished:
                 self._rest = unfinished
-            elif char:
-                self._put(char)
+            elif len(said) > 1:
+                self._print_narrow(said)
+            elif said:
+                self._put(said)
 
     def _put(self, char: str) -> None:
         if char == "\r":
@@ -67,6 +69,20 @@ class Display:
         line.extend([(" ", "")] * (self._column + width - len(line)))
         line[self._column : self._column + width] = [(char, self._style), *[("", self._style)] * (width - 1)]
         self._column += width
+
+    def _print_narrow(self, text: str) -> None:
+        """Do the same with many characters of one cell each: all at once, as they may be hundreds of thousands."""
+        while text:
+            if self._column >= self.columns:
+                if not self._wraps:
+                    return
+                self._column = 0
+                self._go_down()
+            piece, text = text[: self.columns - self._column], text[self.columns - self._column :]
+            line = self.lines[self._row]
+            line.extend([(" ", "")] * (self._column - len(line)))
+            line[self._column : self._column + len(piece)] = [(char, self._style) for char in piece]
+            self._column += len(piece)
 
     def _go_down(self) -> None:
         self._row += 1

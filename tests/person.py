@@ -6,16 +6,13 @@ import fcntl
 import os
 import pty
 import struct
-import sys
 import termios
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
+from tests.client_process import ClientProcess, client_process
 from tests.display import Display
 from tests.support import PATIENCE
 
-COMMAND = str(Path(__file__).parent.parent / "websocket_client_example.py")
 UP, DOWN, LEFT = "\x1b[A", "\x1b[B", "\x1b[D"
 CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_U = "\x01", "\x03", "\x04", "\x0b", "\x15"
 
@@ -23,7 +20,7 @@ CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_U = "\x01", "\x03", "\x04", "\x0b", "\x15"
 class Person:
     """What they do, with one bound on every wait."""
 
-    def __init__(self, keyboard: int, display: Display, process: Process) -> None:
+    def __init__(self, keyboard: int, display: Display, process: ClientProcess) -> None:
         self.display, self.process = display, process
         self._keyboard = keyboard
         self._news = asyncio.Event()
@@ -78,27 +75,13 @@ async def at_terminal(
     """Run the command in a terminal of its own; it does not outlive the block."""
     keyboard, screen = pty.openpty()
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    # Whoever leads a session and opens a terminal is controlled by it: then Ctrl-C is a signal, as for a person.
-    process = await asyncio.create_subprocess_exec(
-        "/bin/sh",
-        "-c",
-        'exec "$@" <>"$0" >&0 2>&0',
-        os.ttyname(screen),
-        sys.executable,
-        COMMAND,
-        "--uri",
-        uri,
-        *arguments,
-        env=environment,
-        start_new_session=True,
-    )
-    person = Person(keyboard, Display(columns, rows), process)
-    try:
-        yield person
-    finally:
-        if process.returncode is None:
+    async with client_process("--uri", uri, *arguments, environment=environment, terminal=screen) as process:
+        person = Person(keyboard, Display(columns, rows), process)
+        try:
+            yield person
+        finally:
             process.kill()
-        await process.wait()
-        person.look_away()
-        os.close(keyboard)
-        os.close(screen)
+            await process.wait()
+            person.look_away()
+            os.close(keyboard)
+            os.close(screen)

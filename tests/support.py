@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -14,6 +14,8 @@ from agentsocket.agent.loader import load_agents
 from agentsocket.protocol.events import AgentOutput, AgentResponse
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
+
+T = TypeVar("T")
 
 PATIENCE = 10.0
 """Seconds: the one bound on every wait of a test. Nothing takes that long unless it is broken."""
@@ -180,3 +182,20 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110  # a condition of the server has no event of its own
             await asyncio.sleep(0)
+
+
+async def side_by_side(check: Callable[[T], Awaitable[None]], cases: Iterable[T]) -> None:
+    """Check a few cases at once, where that is mostly to wait for a process; a failure says of which case it is."""
+    few = asyncio.Semaphore(3)  # a busy machine starts no more of them in time
+
+    async def run(case: T) -> None:
+        try:
+            async with few:
+                await check(case)
+        except BaseException as failure:
+            failure.add_note(f"The case: {case!r}")
+            raise
+
+    async with asyncio.TaskGroup() as group:
+        for case in cases:
+            group.create_task(run(case))

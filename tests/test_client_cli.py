@@ -20,39 +20,27 @@ from agentsocket.client.whereabouts import described
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
+from tests.client_process import ClientProcess, client_process
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, serving
 
 COMMAND = str(Path(__file__).parent.parent / "websocket_client_example.py")
 
 
+INHERITED = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
+
+
 @contextlib.asynccontextmanager
 async def command(
-    *arguments: str,
-    stdin: int = PIPE,
-    stdout: int = PIPE,
-    environment: dict[str, str] | None = None,
-    folder: Path | None = None,
-) -> AsyncIterator[Process]:
+    *arguments: str, environment: dict[str, str] | None = None, folder: Path | None = None, **streams: int
+) -> AsyncIterator[ClientProcess]:
     """Run the command; it does not outlive the test."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        COMMAND,
-        *arguments,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=PIPE,
-        cwd=folder,
-        env={**inherited, **(environment or {})},
-    )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    settings = {**INHERITED, **(environment or {})}
+    async with (
+        client_process(*arguments, environment=settings, folder=folder, **streams) as process,
+        asyncio.timeout(PATIENCE),
+    ):
+        yield process
 
 
 async def outcome(
@@ -60,8 +48,21 @@ async def outcome(
 ) -> tuple[int | None, str, str]:
     """Run the command to its end; return its exit code and what it printed."""
     async with command(*arguments, environment=environment, folder=folder) as process:
-        out, err = await process.communicate(typed.encode())
-        return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+        return printed_by(process, await process.communicate(typed.encode()))
+
+
+async def outcome_of_python(*arguments: str, typed: str, **environment: str) -> tuple[int | None, str, str]:
+    """Do the same in a Python of its own, which reads this environment as it starts."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, COMMAND, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**INHERITED, **environment}
+    )
+    async with asyncio.timeout(PATIENCE):
+        return printed_by(process, await process.communicate(typed.encode()))
+
+
+def printed_by(process: ClientProcess | Process, printed: tuple[bytes, bytes]) -> tuple[int | None, str, str]:
+    out, err = printed
+    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
 
 @contextlib.asynccontextmanager
@@ -213,7 +214,7 @@ async def test_colours_and_progress_in_what_a_tool_says_are_no_commands_and_its_
 @pytest.mark.parametrize("options", [["say höher → 宽"], []], ids=["one", "conversation"])
 async def test_what_standard_output_has_no_characters_for_is_replaced(encoding: str, options: list[str]) -> None:
     async with agent_at(Scripted()) as uri:
-        code, out, err = await outcome(
+        code, out, err = await outcome_of_python(
             *options, "--uri", uri, typed="say höher → 宽\n", PYTHONIOENCODING=encoding, PYTHONUTF8="0"
         )
     assert code == 0
@@ -448,7 +449,6 @@ async def test_ctrl_c_cancels_the_task_first_and_exits_130() -> None:
         await wire.send("login_response", session_id="s", status="success")
         await wire.accept("t1")
         await wire.send("tool_call", task_id="t1", tool_name="wait", tool_kwargs={})
-        assert process.stderr is not None
         await process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert await wire.expect("cancel_request") == {"task_id": "t1"}
@@ -468,9 +468,6 @@ async def test_a_conversation_answers_line_by_line_and_ends_with_its_input() -> 
 async def test_ctrl_c_in_a_conversation_stops_the_task_and_not_the_program() -> None:
     agent = Scripted()
     async with agent_at(agent) as uri, command("--uri", uri) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
         process.stdin.write(b"park\n")
         await agent.parked.wait()
         process.send_signal(signal.SIGINT)
@@ -492,8 +489,6 @@ async def test_an_approval_is_asked_for_on_the_terminal(typed: bytes, approved: 
             agent_at(Scripted(approve=approve)) as uri,
             command("approve", "--uri", uri, stdin=stdin) as process,
         ):
-            assert process.stdout is not None
-            assert process.stderr is not None
             shown = await process.stderr.readuntil(b"[y/N] ")
             assert b'Delete? delete {"all": true}' in shown
             os.write(keyboard, typed)
@@ -508,7 +503,6 @@ async def test_a_question_is_answered_on_the_terminal() -> None:
     keyboard, stdin = pty.openpty()
     try:
         async with agent_at(Scripted(name=name)) as uri, command("name", "--uri", uri, stdin=stdin) as process:
-            assert process.stderr is not None
             await process.stderr.readuntil(b"> ")
             os.write(keyboard, b"Ada\n")
             assert (await process.communicate())[0] == b"hello Ada\n"

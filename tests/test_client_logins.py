@@ -287,7 +287,7 @@ def knowing(_: Context) -> Scripted:
 
 
 async def test_a_real_login_is_renewed_past_its_end_and_the_agent_knows_what_the_client_said() -> None:
-    gate, tokens = Gate(lasting=1), itertools.count()
+    gate, tokens = Gate(lasting=0.4), itertools.count()
     settings = Settings(host="127.0.0.1", port=0, shutdown_grace=0)
     async with (
         asyncio.timeout(PATIENCE),
@@ -308,7 +308,7 @@ async def test_a_real_login_that_has_ended_is_followed_by_another_and_the_task_r
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(expiry, "LATER", 0.1)
-    gate, agent = Gate(lasting=0.6), Scripted()
+    gate, agent = Gate(lasting=0.3), Scripted()
     settings = Settings(host="127.0.0.1", port=0, shutdown_grace=0)
     async with (
         asyncio.timeout(PATIENCE),

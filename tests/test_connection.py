@@ -158,7 +158,10 @@ async def test_what_a_client_says_during_its_login_waits_unread_and_is_heard_the
 
 
 async def test_nothing_runs_on_for_a_client_that_said_much_and_left() -> None:
-    async with serving(max_tasks=1000, rate_limit="none") as server, upgraded(server.port, resumable=False) as wire:
+    async with (
+        serving(max_tasks=1000, rate_limit="none", close_timeout=0.2) as server,
+        upgraded(server.port, resumable=False) as wire,
+    ):
         wire.send(*(text("agent_request", message="park") for _ in range(70)), LEAVE)
         assert await wire.close_code() == 1000
         await eventually(lambda: not server.connections)
@@ -172,7 +175,7 @@ async def test_a_client_that_leaves_during_its_login_leaves_nothing_behind(caplo
         await gate.wait()
         return agent
 
-    async with serving(create) as server:
+    async with serving(create, close_timeout=0.2) as server:
         gate.set()
         async with undisturbed(server, caplog):
             gate.clear()

@@ -1,15 +1,17 @@
 """The five doors at the root: every public name of each, and that each is the one name's one thing."""
 
+import asyncio
 import importlib
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import agentsocket
-from tests.support import PATIENCE
+from tests.support import PATIENCE, side_by_side
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,13 +39,16 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("door", NAMES)
-def test_a_door_gives_out_every_public_name(door: str) -> None:
-    program = f"import {door}; print(*sorted(n for n in {NAMES[door].split()} if not hasattr({door}, n)))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
-    assert done.stdout.strip() == ""
+async def test_a_door_gives_out_every_public_name() -> None:
+    async def check(door: str) -> None:
+        program = f"import {door}; print(*sorted(n for n in {NAMES[door].split()} if not hasattr({door}, n)))"
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=ROOT, stdout=PIPE)
+        async with asyncio.timeout(PATIENCE):
+            out, _ = await process.communicate()
+        assert out == b"\n"
+        assert process.returncode == 0
+
+    await side_by_side(check, NAMES)
 
 
 @pytest.mark.parametrize("door", sorted(NAMES.keys() - {"websocket_server"}))

@@ -1,6 +1,7 @@
 """Somebody else's modules are never shadowed: an agent's own folder comes first, and each agent has its own."""
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from websockets.asyncio.client import connect
 
 from agentsocket.agent.loader import AgentNotLoadable, load
 from agentsocket.agent.neighbours import Neighbourhood
-from tests.support import Peer
+from tests.support import Peer, side_by_side
 from tests.test_process import ended, started, talking, told_port
 
 ROOT = Path(__file__).parent.parent
@@ -50,11 +51,13 @@ def named_like_ours(folder: Path) -> None:
     (folder / OURS[0] / "__init__.py").write_text("WHOSE = 'mine'\n")
 
 
-@pytest.mark.parametrize("spec", ["asker:agent", "asker.py:agent"])
-async def test_an_agents_own_modules_come_before_all_of_ours(tmp_path: Path, spec: str) -> None:
+async def test_an_agents_own_modules_come_before_all_of_ours(tmp_path: Path) -> None:
+    async def check(spec: str) -> None:
+        assert await answer(tmp_path, f"--agent={spec}") == "all mine"
+
     named_like_ours(tmp_path)
     (tmp_path / "asker.py").write_text(ASKER)
-    assert await answer(tmp_path, f"--agent={spec}") == "all mine"
+    await side_by_side(check, ["asker:agent", "asker.py:agent"])
 
 
 async def test_they_do_where_the_server_is_started_elsewhere(tmp_path: Path) -> None:
@@ -71,10 +74,14 @@ async def test_what_is_installed_comes_before_ours_too(tmp_path: Path) -> None:
     assert await answer(tmp_path, "--agent=asker:agent", PYTHONPATH=str(tmp_path / "installed")) == "all mine"
 
 
-@pytest.mark.parametrize("name", ["protocol", "session", "test", "settings", "logging"])
-async def test_an_agents_file_may_have_any_name(tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{name}.py").write_text("async def agent(message):\n    return message\n")
-    assert await answer(tmp_path, f"--agent={name}.py:agent") == "hello"
+async def test_an_agents_file_may_have_any_name(tmp_path: Path) -> None:
+    async def check(name: str) -> None:
+        folder = tmp_path / f"of {name}"
+        folder.mkdir()
+        (folder / f"{name}.py").write_text("async def agent(message):\n    return message\n")
+        assert await answer(folder, f"--agent={name}.py:agent") == "hello"
+
+    await side_by_side(check, ["protocol", "session", "test", "settings", "logging"])
 
 
 async def test_the_agent_that_ships_is_found_by_its_doors_name_from_anywhere(tmp_path: Path) -> None:
@@ -114,38 +121,40 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("my.agent.py", "my_agent"),
-        ("v1.2-beta.py", "v1_2-beta"),
-        ("logging.py", "logging_"),
-        ("__main__.py", "__main___"),
-        ("shop/__init__.py", "shop"),
-        ("shop/my.agent.py", "shop.my_agent"),
-        ("email/agent.py", "agent_1_{}.email.agent"),
-        ("email/__init__.py", "agent_1_{}.email"),
-    ],
-)
-async def test_a_file_is_imported_under_a_name_that_nothing_else_has(tmp_path: Path, path: str, name: str) -> None:
-    file = tmp_path / path
-    file.parent.mkdir(exist_ok=True)
-    if file.parent != tmp_path:
-        (file.parent / "__init__.py").touch()
-    file.write_text(OWN_NAME)
-    assert await answer(tmp_path, f"--agent={path}:agent") == name.format(tmp_path.name)
+async def test_a_file_is_imported_under_a_name_that_nothing_else_has(tmp_path: Path) -> None:
+    async def check(case: tuple[str, str]) -> None:
+        path, name = case
+        folder = tmp_path / re.sub(r"\W", "_", path)
+        file = folder / path
+        file.parent.mkdir(parents=True)
+        if file.parent != folder:
+            (file.parent / "__init__.py").touch()
+        file.write_text(OWN_NAME)
+        assert await answer(folder, f"--agent={path}:agent") == name.format(folder.name)
+
+    cases = {
+        "my.agent.py": "my_agent",
+        "v1.2-beta.py": "v1_2-beta",
+        "logging.py": "logging_",
+        "__main__.py": "__main___",
+        "shop/__init__.py": "shop",
+        "shop/my.agent.py": "shop.my_agent",
+        "email/agent.py": "agent_1_{}.email.agent",
+        "email/__init__.py": "agent_1_{}.email",
+    }
+    await side_by_side(check, cases.items())
 
 
-@pytest.mark.parametrize("spec", ["email.agent:agent", "queue:agent", "test:agent"])
-async def test_a_module_of_the_current_folder_comes_before_what_the_server_has_loaded(
-    tmp_path: Path, spec: str
-) -> None:
+async def test_a_module_of_the_current_folder_comes_before_what_the_server_has_loaded(tmp_path: Path) -> None:
+    async def check(spec: str) -> None:
+        assert Path(await answer(tmp_path, f"--agent={spec}")).is_relative_to(tmp_path)
+
     for path in ("email", "test"):
         (tmp_path / path).mkdir()
         (tmp_path / path / "__init__.py").write_text("async def agent(message):\n    return __file__\n")
     for path in ("email/agent.py", "queue.py"):
         (tmp_path / path).write_text("async def agent(message):\n    return __file__\n")
-    assert Path(await answer(tmp_path, f"--agent={spec}")).is_relative_to(tmp_path)
+    await side_by_side(check, ["email.agent:agent", "queue:agent", "test:agent"])
 
 
 @pytest.fixture
@@ -210,17 +219,20 @@ def shops(folder: Path, *, at_the_top: bool) -> None:
         (home / "agent.py").write_text(AGENT.format(name=name, **statement))
 
 
-@pytest.mark.parametrize("at_the_top", [True, False], ids=["at the top", "at first use"])
-async def test_two_agents_with_modules_of_the_same_names_have_each_their_own(tmp_path: Path, at_the_top: bool) -> None:  # noqa: FBT001  # a parameter
-    shops(tmp_path, at_the_top=at_the_top)
-    arguments = [f"--agent={name}={name}/agent.py:agent" for name in ("desk", "shop")]
-    async with started(tmp_path, "--port", "0", *arguments) as process:
-        port, _ = await told_port(process)
-        for name in ("shop", "desk", "shop"):
-            async with connect(f"ws://127.0.0.1:{port}") as connection:
-                peer = Peer(connection)
-                await peer.login(agent=name)
-                assert await peer.ask("hello") == f"The {name} says: {name} {name} {name} {name}"
+async def test_two_agents_with_modules_of_the_same_names_have_each_their_own(tmp_path: Path) -> None:
+    async def check(at_the_top: bool) -> None:  # noqa: FBT001  # a case
+        folder = tmp_path / ("at the top" if at_the_top else "at first use")
+        shops(folder, at_the_top=at_the_top)
+        arguments = [f"--agent={name}={name}/agent.py:agent" for name in ("desk", "shop")]
+        async with started(folder, "--port", "0", *arguments) as process:
+            port, _ = await told_port(process)
+            for name in ("shop", "desk", "shop"):
+                async with connect(f"ws://127.0.0.1:{port}") as connection:
+                    peer = Peer(connection)
+                    await peer.login(agent=name)
+                    assert await peer.ask("hello") == f"The {name} says: {name} {name} {name} {name}"
+
+    await side_by_side(check, [True, False])
 
 
 async def test_a_copy_of_ours_beside_one_of_two_agents_is_not_taken_for_ours(tmp_path: Path) -> None:

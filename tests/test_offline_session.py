@@ -1,6 +1,7 @@
 """What the agent that ships does over time: notes, approvals, countdowns; and a whole turn on the terminal."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -158,12 +159,14 @@ def test_on_the_terminal_the_answer_is_on_stdout_and_the_tools_are_on_stderr() -
     assert tools == "→ calculate(expression='6 * 7')\n← calculate: 6 * 7 is 42.\n"
 
 
-@pytest.mark.parametrize(("typed", "said"), [("y\n", "deleted"), ("n\n", "kept"), ("", "kept")])
-def test_on_the_terminal_an_approval_is_asked_for(typed: str, said: str) -> None:
-    with terminal("remember A. Delete all my notes.") as process:
-        answer, asked = process.communicate(typed, timeout=PATIENCE)
-    assert f"I have {said} your note." in answer
-    assert "[y/N]" in asked
+def test_on_the_terminal_an_approval_is_asked_for() -> None:
+    cases = {"y\n": "deleted", "n\n": "kept", "": "kept"}
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(terminal("remember A. Delete all my notes.")) for _ in cases]
+        for process, (typed, said) in zip(processes, cases.items(), strict=True):
+            answer, asked = process.communicate(typed, timeout=PATIENCE)
+            assert f"I have {said} your note." in answer
+            assert "[y/N]" in asked
 
 
 @pytest.mark.parametrize("message", ["count down from 3600", "remember A and delete all my notes"])

@@ -54,9 +54,9 @@ async def test_over_tls_a_slow_reader_is_kept_and_loses_nothing(certificate: tup
     trusting = ssl.create_default_context(cafile=cert)
     settings = {"write_deadline": 0.5, "ping_interval": 0.2, "ping_timeout": 0.2, "send_buffer": 4096}
     async with serving(talking, tls_cert=cert, tls_key=key, **settings) as server:
-        request = text("agent_request", message="count 150")
+        request = text("agent_request", message="count 80")
         received = await asyncio.to_thread(read_slowly, server.port, trusting, request, b"agent_response")
-    assert all(f'"{number} ..'.encode() in received for number in range(150))
+    assert all(f'"{number} ..'.encode() in received for number in range(80))
 
 
 @pytest.mark.parametrize("pings", [None, 0.1], ids=["without pings", "with pings"])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.support import PATIENCE, Peer
+from tests.support import PATIENCE, Peer, side_by_side
 
 ROOT = Path(__file__).parent.parent
 SERVER = ROOT / "websocket_server.py"
@@ -118,26 +118,26 @@ async def test_it_says_where_it_is_what_it_serves_and_that_it_is_open(folder: Pa
     assert bool(addresses) == ("WARNING: no token is set" in text)  # a machine without a network is not open
 
 
-@pytest.mark.parametrize(
-    "source", ["import sys; sys.stdout.close()", "import os; os.close(1); os.open('/dev/full', 1)"]
-)
-async def test_it_serves_though_nothing_can_be_printed(folder: Path, source: str) -> None:
-    agents = folder / "process_agents.py"
-    agents.write_text(f"{source}\n{agents.read_text()}")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    arguments = ("--host", "127.0.0.1", "--port", str(port), "--agent", "process_agents:echo")
-    async with started(folder, *arguments) as process:
-        assert process.stderr is not None
-        async with asyncio.timeout(PATIENCE):
-            assert b"nothing can be printed" in await process.stderr.readline()
-        async with connect(f"ws://127.0.0.1:{port}") as connection:
-            peer = Peer(connection)
-            await peer.login()
-            assert await peer.ask("hello") == "hello"
-        process.terminate()
-        code, _, log = await ended(process)
-    assert (code, "Traceback" in log) == (0, False)
+async def test_it_serves_though_nothing_can_be_printed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async def check(source: str) -> None:
+        home = tmp_path_factory.mktemp("agents")
+        (home / "process_agents.py").write_text(f"{source}\n{AGENTS}")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        arguments = ("--host", "127.0.0.1", "--port", str(port), "--agent", "process_agents:echo")
+        async with started(home, *arguments) as process:
+            assert process.stderr is not None
+            async with asyncio.timeout(PATIENCE):
+                assert b"nothing can be printed" in await process.stderr.readline()
+            async with connect(f"ws://127.0.0.1:{port}") as connection:
+                peer = Peer(connection)
+                await peer.login()
+                assert await peer.ask("hello") == "hello"
+            process.terminate()
+            code, _, log = await ended(process)
+        assert (code, "Traceback" in log) == (0, False)
+
+    await side_by_side(check, ["import sys; sys.stdout.close()", "import os; os.close(1); os.open('/dev/full', 1)"])
 
 
 async def test_a_loopback_address_needs_no_warning(folder: Path) -> None:
@@ -181,9 +181,16 @@ async def test_the_file_env_is_left_alone_where_that_is_wanted(folder: Path) -> 
     assert (code, ".env" in banner) == (0, False)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
+async def test_a_wrong_setting_stops_the_start_with_one_clear_line(folder: Path) -> None:
+    async def check(case: tuple[list[str], str]) -> None:
+        arguments, told = case
+        async with started(folder, *arguments) as process:
+            code, _, log = await ended(process)
+        assert code == 2
+        assert told in log
+        assert log.count("\n") == 1
+
+    cases = [
         (["--port", "many"], "websocket_server.py: --port: input should be a valid integer"),
         (["--agent", "no_such_module:agent"], "websocket_server.py: cannot load agent 'no_such_module:agent'"),
         (["--agent", "process_agents:missing"], "has no attribute 'missing'"),
@@ -191,16 +198,8 @@ async def test_the_file_env_is_left_alone_where_that_is_wanted(folder: Path) -> 
         (["--send-buffer", "99999999999"], "--send-buffer: "),
         (["--auth-token", "s\udce9same"], "--auth-token: it is not UTF-8"),
         (["--env-file", "process_agents.py/env"], "process_agents.py/env: cannot be read: Not a directory"),
-    ],
-)
-async def test_a_wrong_setting_stops_the_start_with_one_clear_line(
-    folder: Path, arguments: list[str], told: str
-) -> None:
-    async with started(folder, *arguments) as process:
-        code, _, log = await ended(process)
-    assert code == 2
-    assert told in log
-    assert log.count("\n") == 1
+    ]
+    await side_by_side(check, cases)
 
 
 async def test_uvloop_runs_the_server_where_it_is_asked_for(folder: Path) -> None:
@@ -232,20 +231,22 @@ async def test_a_port_that_is_taken_stops_the_start(folder: Path) -> None:
     assert f"cannot listen on 127.0.0.1:{port}" in log
 
 
-@pytest.mark.parametrize("agent", ["Deaf", "block"])
-async def test_an_agent_that_resists_does_not_hold_up_the_end(folder: Path, agent: str) -> None:
-    arguments = ("--port", "0", "--shutdown-grace", "0", "--agent", f"process_agents:{agent}")
-    async with started(folder, *arguments) as process:
-        async with talking(process) as peer:
-            task_id = await peer.request("go")
-            process.terminate()
-            error = await peer.expect("error")
-            assert (error["code"], error["task_id"]) == ("cancel_failed", task_id)
-            assert await peer.closed() == 1001
-        code, _, log = await ended(process)
-    assert code == 0
-    assert "still run" in log
-    assert "Traceback" not in log
+async def test_an_agent_that_resists_does_not_hold_up_the_end(folder: Path) -> None:
+    async def check(agent: str) -> None:
+        arguments = ("--port", "0", "--shutdown-grace", "0", "--agent", f"process_agents:{agent}")
+        async with started(folder, *arguments) as process:
+            async with talking(process) as peer:
+                task_id = await peer.request("go")
+                process.terminate()
+                error = await peer.expect("error")
+                assert (error["code"], error["task_id"]) == ("cancel_failed", task_id)
+                assert await peer.closed() == 1001
+            code, _, log = await ended(process)
+        assert code == 0
+        assert "still run" in log
+        assert "Traceback" not in log
+
+    await side_by_side(check, ["Deaf", "block"])
 
 
 async def test_an_agent_that_does_not_let_itself_be_closed_does_not_hold_up_the_end(folder: Path) -> None:

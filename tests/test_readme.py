@@ -6,12 +6,10 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-import pytest
-
 from agentsocket.agent.loader import load_agents
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
-from tests.support import PATIENCE
+from tests.support import PATIENCE, side_by_side
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -38,17 +36,19 @@ def settings() -> Settings:
     return Settings(host="127.0.0.1", port=0)
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=["first", "embedded"])
-async def test_a_client_of_the_readme_runs(program: str) -> None:
-    async with AgentServer(settings(), load_agents(["test:create_agent"])) as server:
-        printed = await run(program, server.port)
-    if "listen_for_events" in program:
-        for event in ("tool_call", "tool_result", "agent_output", "agent_response"):
-            assert event in printed
-    else:
-        assert "Tokyo" in printed
-        assert "391" in printed
-        assert "8.04" in printed
+async def test_a_client_of_the_readme_runs() -> None:
+    async def check(program: str) -> None:
+        async with AgentServer(settings(), load_agents(["test:create_agent"])) as server:
+            printed = await run(program, server.port)
+        if "listen_for_events" in program:
+            for event in ("tool_call", "tool_result", "agent_output", "agent_response"):
+                assert event in printed
+        else:
+            assert "Tokyo" in printed
+            assert "391" in printed
+            assert "8.04" in printed
+
+    await side_by_side(check, PROGRAMS)
 
 
 async def test_the_agent_of_the_readme_is_served(tmp_path: Path) -> None:

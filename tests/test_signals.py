@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.support import PATIENCE
+from tests.support import PATIENCE, side_by_side
 
 SERVER = Path(__file__).parent.parent / "websocket_server.py"
 
@@ -90,24 +88,31 @@ async def healthy(port: str) -> bool:
     return line.startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-async def test_a_server_that_is_still_starting_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
-    async with started(tmp_path, SLOW) as process:
-        await said(process, "importing")
-        process.send_signal(number)
-        assert await ended(process) == (0, "")
+async def test_a_server_that_is_still_starting_ends_at_once(tmp_path: Path) -> None:
+    async def check(number: int) -> None:
+        async with started(tmp_path, SLOW) as process:
+            await said(process, "importing")
+            process.send_signal(number)
+            assert await ended(process) == (0, "")
+
+    await side_by_side(check, [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 
 
-ENDS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU]
+ENDS: list[int] = [
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU),
+    *([signal.SIGRTMIN + 3] if hasattr(signal, "SIGRTMIN") else []),
+]
 
 
-@pytest.mark.parametrize("number", [*ENDS, *([signal.SIGRTMIN + 3] if hasattr(signal, "SIGRTMIN") else [])])
-async def test_whatever_ends_the_server_ends_it_with_a_goodbye(tmp_path: Path, number: int) -> None:
-    async with started(tmp_path, FORKING) as process:
-        await said(process, "console")
-        process.send_signal(number)
-        code, log = await ended(process)
-    assert (code, "shutting down" in log, "Traceback" in log) == (0, True, False)
+async def test_whatever_ends_the_server_ends_it_with_a_goodbye(tmp_path: Path) -> None:
+    async def check(number: int) -> None:
+        async with started(tmp_path, FORKING) as process:
+            await said(process, "console")
+            process.send_signal(number)
+            code, log = await ended(process)
+        assert (code, "shutting down" in log, "Traceback" in log) == (0, True, False)
+
+    await side_by_side(check, ENDS)
 
 
 async def test_an_agent_may_have_a_use_of_its_own_for_a_signal(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -10,44 +11,53 @@ import shutil
 import sys
 import termios
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from agentsocket.agent.contract import Turn
 from agentsocket.agent.loader import load_agents
 from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
-from tests.person import COMMAND, CTRL_A, CTRL_C, CTRL_K, CTRL_U, LEFT, UP, Person, at_terminal
+from tests.client_process import client_process
+from tests.person import CTRL_A, CTRL_C, CTRL_K, CTRL_U, LEFT, UP, Person, at_terminal
 from tests.scripted_server import listening
-from tests.support import PATIENCE, Scripted, serving
+from tests.support import PATIENCE, Scripted, serving, side_by_side
 
 OPTIONAL = ("prompt_toolkit", "rich")
 ESCAPE = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
 
 
-@pytest.fixture(params=["without", "with"])
-def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """What the program runs in: without and with the packages that it can use."""
-    absent = tmp_path / "absent"
-    absent.mkdir()
-    if request.param == "without":
-        for name in OPTIONAL:
-            (absent / f"{name}.py").write_text("raise ImportError")
-    elif not all(importlib.util.find_spec(name) for name in OPTIONAL):
-        pytest.skip("needs requirements-terminal.txt")
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-        "PYTHONPATH": str(absent),
-        "TERM": "xterm",
-        "LANG": "C.UTF-8",
-        "PROMPT_TOOLKIT_NO_CPR": "1",  # the terminal of these tests answers no questions
-    }
+def environments(folder: Path) -> Iterator[dict[str, str]]:
+    """Give what the program runs in: without and, where they are installed, with the packages that it can use."""
+    for absent in (OPTIONAL, ()) if all(importlib.util.find_spec(name) for name in OPTIONAL) else (OPTIONAL,):
+        home = folder / f"without {len(absent)}"
+        (home / "absent").mkdir(parents=True)
+        for name in absent:
+            (home / "absent" / f"{name}.py").write_text("raise ImportError")
+        yield {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "XDG_STATE_HOME": str(home / "state"),
+            "PYTHONPATH": str(home / "absent"),
+            "TERM": "xterm",
+            "LANG": "C.UTF-8",
+            "PROMPT_TOOLKIT_NO_CPR": "1",  # the terminal of these tests answers no questions
+        }
+
+
+def in_each_environment(
+    test: Callable[[dict[str, str]], Coroutine[Any, Any, None]],
+) -> Callable[[Path], Coroutine[Any, Any, None]]:
+    """Have both at once: a person at a terminal mostly waits."""
+
+    @functools.wraps(test)
+    async def both(tmp_path: Path) -> None:
+        await side_by_side(test, environments(tmp_path))
+
+    del both.__wrapped__  # pytest would look there for the fixtures that it needs
+    return both
 
 
 @contextlib.asynccontextmanager
@@ -74,6 +84,7 @@ async def answering(question: InputRequired, turn: Turn) -> str:
 # ---- A conversation --------------------------------------------------------------------------------------------------
 
 
+@in_each_environment
 async def test_the_agent_that_ships_is_asked_and_answers(environment: dict[str, str]) -> None:
     settings = Settings(host="127.0.0.1", port=0, shutdown_grace=0)
     async with (
@@ -92,7 +103,7 @@ async def test_the_agent_that_ships_is_asked_and_answers(environment: dict[str, 
         await person.sees("I have deleted your note.")
         await person.no_longer_sees("waits for you")
         person.enter("count down from 30")
-        await person.sees("30… 29…")
+        await person.sees("30…")
         person.type(CTRL_C)
         await person.sees("Stopped.")
         assert await person.leaves() == 0
@@ -100,6 +111,7 @@ async def test_the_agent_that_ships_is_asked_and_answers(environment: dict[str, 
     assert person.display.text.count("in Paris (C") == 2  # what the tool said, and what the agent said
 
 
+@in_each_environment
 async def test_text_is_shown_as_it_comes_and_in_the_end_stands_there_once(environment: dict[str, str]) -> None:
     agent = Scripted()
 
@@ -121,6 +133,7 @@ async def test_text_is_shown_as_it_comes_and_in_the_end_stands_there_once(enviro
         assert person.display.text.count("one two") == 1
 
 
+@in_each_environment
 async def test_an_answer_that_was_not_streamed_follows_what_was(environment: dict[str, str]) -> None:
     async def talk(_: str, turn: Turn) -> str:
         await turn.emit(AgentOutput(output="Let me see."))
@@ -131,6 +144,7 @@ async def test_an_answer_that_was_not_streamed_follows_what_was(environment: dic
         await person.sees("\nLet me see.\nIt is noon.")
 
 
+@in_each_environment
 async def test_tools_stand_apart_in_dim_lines_with_their_time_and_errors_in_red(environment: dict[str, str]) -> None:
     async def tool(_: str, turn: Turn) -> str:
         await turn.emit(ToolCall(tool_name="look", tool_kwargs={"where": "left"}, tool_call_id="1"))
@@ -148,6 +162,7 @@ async def test_tools_stand_apart_in_dim_lines_with_their_time_and_errors_in_red(
         assert person.display.styles("done") == {""}
 
 
+@in_each_environment
 async def test_a_spinner_turns_while_nothing_comes(environment: dict[str, str]) -> None:
     agent = Scripted()
     async with talking(agent, environment) as person:
@@ -159,6 +174,7 @@ async def test_a_spinner_turns_while_nothing_comes(environment: dict[str, str]) 
         await person.no_longer_sees("working")
 
 
+@in_each_environment
 async def test_an_error_is_a_line_with_the_id_of_its_details(environment: dict[str, str]) -> None:
     async def fail(_: str, _turn: Turn) -> str:
         raise ValueError
@@ -173,6 +189,7 @@ async def test_an_error_is_a_line_with_the_id_of_its_details(environment: dict[s
 # ---- Several at once, and stopping -----------------------------------------------------------------------------------
 
 
+@in_each_environment
 async def test_several_run_at_once_and_their_lines_are_told_apart(environment: dict[str, str]) -> None:
     agent = Scripted()
     async with talking(agent, environment) as person:
@@ -193,6 +210,7 @@ async def test_several_run_at_once_and_their_lines_are_told_apart(environment: d
         await person.sees("Nothing is running.")
 
 
+@in_each_environment
 async def test_ctrl_c_stops_the_newest_task_and_then_says_how_to_leave(environment: dict[str, str]) -> None:
     agent, gate, asked = Scripted(), asyncio.Event(), asyncio.Event()
 
@@ -227,6 +245,7 @@ async def test_ctrl_c_stops_the_newest_task_and_then_says_how_to_leave(environme
         assert await person.leaves() == 0
 
 
+@in_each_environment
 async def test_ctrl_c_on_a_line_drops_the_line_and_stops_nothing(environment: dict[str, str]) -> None:
     agent = Scripted()
     async with talking(agent, environment) as person:
@@ -253,6 +272,7 @@ async def test_ctrl_c_on_a_line_drops_the_line_and_stops_nothing(environment: di
         assert termios.tcgetattr(person._keyboard)[6][termios.VINTR] == b"\x03"
 
 
+@in_each_environment
 async def test_ctrl_c_drops_arguments_that_were_being_edited(environment: dict[str, str]) -> None:
     async with talking(Scripted(approve=approving), environment) as person:
         person.enter("approve")
@@ -267,6 +287,7 @@ async def test_ctrl_c_drops_arguments_that_were_being_edited(environment: dict[s
         await person.sees('\ngot {"approved": true}')
 
 
+@in_each_environment
 async def test_colours_titles_and_progress_leave_nothing_but_their_text(environment: dict[str, str]) -> None:
     agent = Scripted()
 
@@ -290,6 +311,7 @@ async def test_colours_titles_and_progress_leave_nothing_but_their_text(environm
             assert leftover not in person.display.text
 
 
+@in_each_environment
 async def test_an_answer_that_is_too_long_is_told_and_the_question_stays(environment: dict[str, str]) -> None:
     async def ask(_: str, turn: Turn) -> str:
         return await answering(InputRequired(prompt="Which city?"), turn)
@@ -307,44 +329,49 @@ async def test_an_answer_that_is_too_long_is_told_and_the_question_stays(environ
         await person.sees("\nstill here")
 
 
-@pytest.mark.parametrize("farewell", ["\x04", "/quit\r"])
-async def test_leaving_stops_what_runs_and_gives_the_terminal_back(environment: dict[str, str], farewell: str) -> None:
-    agent = Scripted()
-    async with talking(agent, environment) as person:
-        person.enter("park")
-        await agent.parked.wait()
-        person.type(farewell)
-        async with asyncio.timeout(PATIENCE):
-            assert await person.process.wait() == 0
-            await agent.cancelled.wait()
-        assert termios.tcgetattr(person._keyboard)[3] & (termios.ECHO | termios.ICANON)
+@in_each_environment
+async def test_leaving_stops_what_runs_and_gives_the_terminal_back(environment: dict[str, str]) -> None:
+    for farewell in ("\x04", "/quit\r"):
+        agent = Scripted()
+        async with talking(agent, environment) as person:
+            person.enter("park")
+            await agent.parked.wait()
+            person.type(farewell)
+            async with asyncio.timeout(PATIENCE):
+                assert await person.process.wait() == 0
+                await agent.cancelled.wait()
+            assert termios.tcgetattr(person._keyboard)[3] & (termios.ECHO | termios.ICANON)
 
 
 # ---- Questions -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("typed", "response"),
-    [
-        ("y", {"approved": True}),
-        ("Yes", {"approved": True}),
-        ("n", {"approved": False}),
-        ("n not the notes", {"approved": False, "reason": "not the notes"}),
-    ],
-)
-async def test_an_approval_is_a_yes_or_a_no_with_its_reason(
-    environment: dict[str, str], typed: str, response: dict[str, Any]
-) -> None:
+@in_each_environment
+async def test_an_approval_is_a_yes_or_a_no_with_its_reason(environment: dict[str, str]) -> None:
     async with talking(Scripted(approve=approving), environment) as person:
-        person.enter("approve")
-        await person.sees("? Delete?", 'delete(table="notes", rows=3)', "waits for you", "\n?")
-        person.enter("perhaps")
-        await person.sees("Please answer: y · n [reason] · e")
-        person.enter(typed)
-        await person.sees(f"\ngot {json.dumps(response)}")
-        await person.no_longer_sees("waits for you")
+        for typed, response in {
+            "y": {"approved": True},
+            "Yes": {"approved": True},
+            "n": {"approved": False},
+            "n not the notes": {"approved": False, "reason": "not the notes"},
+        }.items():
+            before = person.display.text
+            person.enter("approve")
+            await person.watches(more_of("? Delete?", before))
+            await person.sees('delete(table="notes", rows=3)', "waits for you", "\n?")
+            person.enter("perhaps")
+            await person.watches(more_of("Please answer: y · n [reason] · e", before))
+            person.enter(typed)
+            await person.watches(more_of(f"\ngot {json.dumps(response)}\n", before))
+            await person.no_longer_sees("waits for you")
 
 
+def more_of(text: str, before: str) -> Callable[[str], bool]:
+    """Return whether what is shown has this once more than what was shown before."""
+    return lambda shown: shown.count(text) == before.count(text) + 1
+
+
+@in_each_environment
 async def test_the_arguments_of_an_approval_are_edited_as_json(environment: dict[str, str]) -> None:
     async with talking(Scripted(approve=approving), environment) as person:
         person.enter("approve")
@@ -355,6 +382,7 @@ async def test_the_arguments_of_an_approval_are_edited_as_json(environment: dict
         await person.sees('\ngot {"approved": true, "tool_kwargs": {"table": "notes", "rows": 30}}')
 
 
+@in_each_environment
 async def test_arguments_that_are_no_json_object_are_edited_again(environment: dict[str, str]) -> None:
     async with talking(Scripted(approve=approving), environment) as person:
         person.enter("approve")
@@ -373,6 +401,7 @@ async def test_arguments_that_are_no_json_object_are_edited_again(environment: d
         await person.sees('\ngot {"approved": true, "tool_kwargs": {"rows": 1}}')
 
 
+@in_each_environment
 async def test_a_question_is_answered_in_text_and_a_request_goes_past_it(environment: dict[str, str]) -> None:
     async def ask(_: str, turn: Turn) -> str:
         return await answering(InputRequired(prompt="Which city?"), turn)
@@ -386,6 +415,7 @@ async def test_a_question_is_answered_in_text_and_a_request_goes_past_it(environ
         await person.sees('got "/nowhere, /tmp"')
 
 
+@in_each_environment
 async def test_a_value_that_must_be_json_is_read_as_such(environment: dict[str, str]) -> None:
     async def ask(_: str, turn: Turn) -> str:
         return await answering(InputRequired(prompt="How many?", response_schema={"type": "integer"}), turn)
@@ -399,6 +429,7 @@ async def test_a_value_that_must_be_json_is_read_as_such(environment: dict[str, 
         await person.sees("\ngot 3")
 
 
+@in_each_environment
 async def test_a_line_begun_before_the_question_is_not_its_answer(environment: dict[str, str]) -> None:
     agent = Scripted()
 
@@ -421,6 +452,7 @@ async def test_a_line_begun_before_the_question_is_not_its_answer(environment: d
         await person.sees('got "quite"')
 
 
+@in_each_environment
 async def test_the_end_of_a_task_takes_its_question_away(environment: dict[str, str]) -> None:
     async with talking(Scripted(approve=approving), environment) as person:
         person.enter("approve")
@@ -435,6 +467,7 @@ async def test_the_end_of_a_task_takes_its_question_away(environment: dict[str, 
 # ---- Typing ----------------------------------------------------------------------------------------------------------
 
 
+@in_each_environment
 async def test_a_line_can_be_edited_while_text_comes_above_it(environment: dict[str, str]) -> None:
     agent = Scripted()
 
@@ -462,8 +495,9 @@ async def test_a_line_can_be_edited_while_text_comes_above_it(environment: dict[
         ]
 
 
+@in_each_environment
 async def test_what_was_asked_is_there_the_next_time_and_secrets_and_answers_are_not(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str],
 ) -> None:
     agent = Scripted(approve=approving)
     environment["WS_AUTH_TOKEN"] = "tomato"
@@ -477,9 +511,9 @@ async def test_what_was_asked_is_there_the_next_time_and_secrets_and_answers_are
         person.enter("n because")
         await person.sees("got")
         assert await person.leaves() == 0
-    file = tmp_path / "state" / "agent-client" / "history"
-    assert file.read_text() == "say first\napprove\n"
-    assert file.stat().st_mode & 0o777 == 0o600
+    kept, mode = history_in(environment["XDG_STATE_HOME"])
+    assert kept == "say first\napprove\n"
+    assert mode & 0o777 == 0o600
     async with talking(agent, environment, auth_token="tomato") as person:
         person.type(UP)
         await person.sees("> approve")
@@ -489,6 +523,13 @@ async def test_what_was_asked_is_there_the_next_time_and_secrets_and_answers_are
         await person.sees("\nfirst")
 
 
+def history_in(state: str) -> tuple[str, int]:
+    """Return what was kept there, and who may read it."""
+    file = Path(state, "agent-client", "history")
+    return file.read_text(), file.stat().st_mode
+
+
+@in_each_environment
 async def test_a_paste_of_several_lines_is_one_message(environment: dict[str, str]) -> None:
     agent = Scripted()
     async with talking(agent, environment) as person:
@@ -497,6 +538,7 @@ async def test_a_paste_of_several_lines_is_one_message(environment: dict[str, st
     assert agent.runs == ["say one\ntwo"]
 
 
+@in_each_environment
 async def test_frames_are_shown_where_they_are_wanted(environment: dict[str, str]) -> None:
     async with talking(Scripted(), environment) as person:
         person.enter("/help")
@@ -517,6 +559,7 @@ async def test_frames_are_shown_where_they_are_wanted(environment: dict[str, str
 # ---- What the terminal is, and what an agent could do to it ----------------------------------------------------------
 
 
+@in_each_environment
 async def test_no_color_means_no_colors_and_all_the_rest(environment: dict[str, str]) -> None:
     environment["NO_COLOR"] = "1"
     agent = Scripted()
@@ -528,6 +571,7 @@ async def test_no_color_means_no_colors_and_all_the_rest(environment: dict[str, 
         assert not re.findall(r"\x1b\[(?:[\d;]*;)?(?:2|3\d|4\d|9\d|38|48)m", person.display.raw.replace("\x1b[?", ""))
 
 
+@in_each_environment
 async def test_a_simple_terminal_gets_nothing_but_text(environment: dict[str, str]) -> None:
     environment["TERM"] = "dumb"
     async with talking(Scripted(approve=approving), environment) as person:
@@ -542,14 +586,12 @@ async def test_a_simple_terminal_gets_nothing_but_text(environment: dict[str, st
 
 
 async def in_a_pipe(uri: str, typed: str, environment: dict[str, str]) -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, COMMAND, "--uri", uri, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment
-    )
-    async with asyncio.timeout(PATIENCE):
+    async with client_process("--uri", uri, environment=environment) as process, asyncio.timeout(PATIENCE):
         out, err = await process.communicate(typed.encode())
     return process.returncode, out.decode(), err.decode()
 
 
+@in_each_environment
 async def test_in_a_pipe_each_line_is_answered_in_turn_and_there_is_nothing_but_text(
     environment: dict[str, str],
 ) -> None:
@@ -587,6 +629,7 @@ async def hostile(_: str, turn: Turn) -> str:
     return f"{HOSTILE}the end"
 
 
+@in_each_environment
 async def test_a_hostile_agent_changes_nothing_but_text(environment: dict[str, str]) -> None:
     async with talking(Scripted(hostile=hostile), environment) as person:
         person.enter("hostile")
@@ -609,6 +652,7 @@ async def test_a_hostile_agent_changes_nothing_but_text(environment: dict[str, s
 # ---- The connection --------------------------------------------------------------------------------------------------
 
 
+@in_each_environment
 async def test_a_lost_connection_is_told_in_one_dim_line_and_nothing_is_lost_or_doubled(
     environment: dict[str, str],
 ) -> None:
@@ -636,6 +680,7 @@ async def test_a_lost_connection_is_told_in_one_dim_line_and_nothing_is_lost_or_
         await person.watches(lambda text: text.count("The connection was lost for ") == 2)
 
 
+@in_each_environment
 async def test_a_question_told_again_after_a_gap_is_not_put_again(environment: dict[str, str]) -> None:
     async with listening() as line, at_terminal(line.uri, environment=environment) as person:
         wire = await line.wires.get()
@@ -659,6 +704,7 @@ async def test_a_question_told_again_after_a_gap_is_not_put_again(environment: d
         assert person.display.text.count("? Sure?") == 1
 
 
+@in_each_environment
 async def test_a_server_that_was_restarted_gives_a_new_session_and_what_is_typed_stays(
     environment: dict[str, str],
 ) -> None:
@@ -680,6 +726,7 @@ async def test_a_server_that_was_restarted_gives_a_new_session_and_what_is_typed
         await terminal.__aexit__(None, None, None)
 
 
+@in_each_environment
 async def test_a_new_session_waits_for_a_server_that_says_when(environment: dict[str, str]) -> None:
     async with listening() as line, at_terminal(line.uri, environment=environment) as person:
         wire = await line.wires.get()
@@ -697,6 +744,7 @@ async def test_a_new_session_waits_for_a_server_that_says_when(environment: dict
         assert await person.leaves() == 0
 
 
+@in_each_environment
 async def test_who_is_logged_in_is_said_once_in_one_line(environment: dict[str, str]) -> None:
     async with listening() as line, at_terminal(line.uri, environment=environment) as person:
         wire = await line.wires.get()
@@ -707,6 +755,7 @@ async def test_who_is_logged_in_is_said_once_in_one_line(environment: dict[str, 
         assert await person.leaves() == 0
 
 
+@in_each_environment
 async def test_a_login_that_cannot_be_renewed_is_a_line_of_the_conversation(environment: dict[str, str]) -> None:
     async with (
         listening() as line,
@@ -724,6 +773,7 @@ async def test_a_login_that_cannot_be_renewed_is_a_line_of_the_conversation(envi
         assert await person.leaves() == 0
 
 
+@in_each_environment
 async def test_a_server_that_is_not_there_or_refuses_is_one_line(environment: dict[str, str]) -> None:
     async with listening() as line:
         uri = line.uri
@@ -743,7 +793,7 @@ async def test_a_server_that_is_not_there_or_refuses_is_one_line(environment: di
 
 
 async def test_the_client_alone_needs_nothing_but_the_vocabulary(tmp_path: Path) -> None:
-    root = Path(COMMAND).parent
+    root = Path(__file__).parent.parent
     shutil.copy(root / "websocket_client_example.py", tmp_path)
     for room in ("protocol", "client"):
         shutil.copytree(root / "agentsocket" / room, tmp_path / "agentsocket" / room)

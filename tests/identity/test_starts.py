@@ -16,7 +16,7 @@ from agentsocket.identity.method import authenticator_for
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings, SettingsError, load_settings
 from tests.server_process import ROOT
-from tests.support import PATIENCE
+from tests.support import PATIENCE, side_by_side
 
 HOOKS = """
 from agentsocket import LoginAttempt, User
@@ -122,10 +122,12 @@ def test_a_method_that_would_not_hold_stops_the_start(
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", ["two methods at once", "a header that anybody could send", "a function of nothing"])
-async def test_the_process_says_so_in_one_line(folder: Path, wrong: str) -> None:
-    arguments, line = WRONG[wrong]
-    assert re.match(line, await told(folder, *arguments))
+async def test_the_process_says_so_in_one_line(folder: Path) -> None:
+    async def check(wrong: str) -> None:
+        arguments, line = WRONG[wrong]
+        assert re.match(line, await told(folder, *arguments))
+
+    await side_by_side(check, ["two methods at once", "a header that anybody could send", "a function of nothing"])
 
 
 async def test_signed_tokens_without_what_verifies_them_stop_the_start_with_what_to_do(folder: Path) -> None:

@@ -107,7 +107,8 @@ class ResumingClient:
             self._last_seq = login["last_seq"]
             for task in login["tasks"]:
                 self._texts[task["task_id"]] = task["output"]
-                if task["status"] != "running":
+                # The end of one that was never confirmed follows once it is asked for again.
+                if task["status"] != "running" and task["task_id"] in self._task_ids.values():
                     self._answers[task["task_id"]] = task.get("response")
 
     def _take(self, event: str, data: dict[str, Any]) -> None:
