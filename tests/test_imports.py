@@ -63,6 +63,7 @@ ORDER = {
         "turn",
         "instance",
         "agent_task",
+        "making",
         "snapshots",
         "visitor",
         "recap",

@@ -340,7 +340,7 @@ class ConnectionHandler:
         response.max_message_size = self._settings.max_message_size
         response.heartbeat = self._settings.ping_interval
         response.agent = session.introduce()
-        response.agents = self._manager.cards(session.context.user)
+        response.agents = self._manager.maker.cards(session.context.user)
 
     def _end_in(self, expires_in: float | None) -> None:
         """Close the connection some time after its login has ended, if it ends."""

@@ -1,8 +1,6 @@
 """All sessions of the process: how they begin, are taken up again and end, and what they may use together."""
 
 import asyncio
-import contextvars
-import functools
 import hmac
 import logging
 import secrets
@@ -10,12 +8,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from agentsocket.agent.callables import UnknownKind, kind_of
-from agentsocket.agent.card import card
-from agentsocket.agent.contract import Agent, AgentFactory, Context
-from agentsocket.containment.exits import CONTAINED, contained
-from agentsocket.containment.stopping import failure_of, outcome
-from agentsocket.containment.threads import THREADS, Threads
+from agentsocket.agent.contract import AgentFactory, Context
+from agentsocket.containment.threads import Threads
 from agentsocket.conversations.engines import folder_beside, store_for
 from agentsocket.files.shelf import Shelf
 from agentsocket.files.store import FileStore, Holder, user_holder
@@ -24,7 +18,6 @@ from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import (
     AboutConversations,
-    AgentCard,
     AgentRequest,
     ListConversations,
     Login,
@@ -34,11 +27,12 @@ from agentsocket.protocol.frames import (
 from agentsocket.protocol.frames import (
     Conversations as ConversationsFrame,
 )
-from agentsocket.session.agent_task import AgentTask, all_over, told
+from agentsocket.session.agent_task import AgentTask, all_over
 from agentsocket.session.budget import Budget
 from agentsocket.session.conversations import Conversations
 from agentsocket.session.instance import Instance
 from agentsocket.session.keeper import Keeper
+from agentsocket.session.making import AgentMaker
 from agentsocket.session.places import Claim, Places
 from agentsocket.session.session import Client, Session
 from agentsocket.session.users import Users
@@ -65,10 +59,7 @@ class SessionManager:
         self.shutting_down = False
         self.threads = Threads(settings.max_threads, "agent-thread")
         """Where synchronous agents and tools run."""
-        self._makers = Threads(settings.max_threads, "agent-factory")
-        """Where synchronous factories run: a login does not wait behind hung calls."""
-        self._agents = agents
-        self._for_context = {name: _takes_context(create_agent) for name, create_agent in agents.items()}
+        self.maker = AgentMaker(settings, agents, self.threads, self.keep)
         self.conversations: Conversations | None = None
         if settings.store is None:
             self.files = FileStore(settings)
@@ -79,19 +70,10 @@ class SessionManager:
         self._users = Users(settings)
         self._kept: set[asyncio.Task[Any]] = set()
 
-    @functools.cached_property
-    def _cards(self) -> list[AgentCard]:
-        cards = [card(name, create_agent) for name, create_agent in self._agents.items()]
-        return [each.model_copy(update={"starters": None}) for each in cards]
-
-    def cards(self, user: User | None) -> list[AgentCard]:
-        """Return the agents that a login of this user may name, without their starters."""
-        return self._cards if user is None else [each for each in self._cards if user.may_have(each.name)]
-
     def wanted(self, login: Login) -> str:
         """Return the name of the agent that a login is for: the session's, the one that it names, or the first."""
         session = self.sessions.get(login.session_id or "")
-        return login.agent or next(iter(self._agents)) if session is None else session.context.agent
+        return login.agent or self.maker.default if session is None else session.context.agent
 
     def new_agent(self, login: Login, visitor: Visitor) -> Instance | Awaitable[Instance]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
@@ -100,26 +82,18 @@ class SessionManager:
             ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
         """
         self._refuse_while_shutting_down()
-        name = self._choose(login, visitor.user)
+        name = self.maker.choose(login, visitor.user)
         claims = self._claims(visitor)
         going = self._places.in_the_way(claims)
-        context = Context(secrets.token_hex(16), visitor.user, login.params or {}, name, visitor.address)
-        variables = contextvars.copy_context()
-        variables.run(THREADS.set, self._makers)
-        try:
-            with CONTAINED:
-                given = (context,) if self._for_context[name] else ()
-                agent = variables.run(self._agents[name], *given)
-        except BaseException as exc:  # a factory may raise anything
-            raise _unavailable(exc) from exc
+        made = self.maker.make(Context(secrets.token_hex(16), visitor.user, login.params or {}, name, visitor.address))
         for idle in going:
             logger.debug("session %s ends: it waits for its client, and another one needs its place", idle.id)
             self.end(idle)
-        if not isinstance(agent, Awaitable):
-            return self._instance(agent, context, variables)
+        if not isinstance(made, Awaitable):
+            return made
         shares = [claim.share for claim in claims]
         self._places.take(shares)
-        return self._expect_agent(agent, context, variables, shares)
+        return self._expect_agent(made, shares)
 
     def continues(self, login: Login) -> bool:
         """Whether a login names a conversation, where those are kept."""
@@ -164,7 +138,7 @@ class SessionManager:
                 restored = await conversations.restore(place, instance)
                 files = await self.files.restore(place.files)
             except BaseException:
-                self.keep(asyncio.create_task(instance.close(self.settings.cancel_timeout, self.keep)))
+                self.maker.close(instance)
                 raise
             session, response = self.open(login, instance, visitor, conversations.keeper(place))
             entered = True
@@ -186,8 +160,7 @@ class SessionManager:
         """Open a session, with what ``new_agent`` has made for the same login and visitor."""
         if keeper is None and self.conversations is not None:
             keeper = self.conversations.begin(instance.context.agent, visitor)
-        name = instance.context.agent
-        introduce = functools.partial(card, name, instance.agent, self._agents[name])
+        introduce = self.maker.introduce(instance)
         shares = [claim.share for claim in self._claims(visitor)]
         session = Session(instance, self, shares, resumable=bool(login.resumable), introduce=introduce)
         session.address_share = visitor.share
@@ -344,8 +317,8 @@ class SessionManager:
 
     def release(self) -> None:
         """Let go of the threads that have nothing to do; nothing new is run in any."""
-        for threads in (self.threads, self._makers):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.maker.release()
         self.files.close()
 
     def shelf(self, session: Session) -> Shelf:
@@ -364,16 +337,6 @@ class SessionManager:
         task.add_done_callback(self._kept.discard)
         return task
 
-    def _choose(self, login: Login, user: User | None) -> str:
-        """Return the name of the agent that a login gets."""
-        names = [name for name in self._agents if user is None or user.may_have(name)]
-        name = login.agent or next(iter(names), "")
-        if name in names:
-            return name
-        agents = None if login.features is None else self.cards(user)
-        text = f"There is no such agent. There are: {', '.join(names)}." if names else "There is no agent for you."
-        raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, agents=agents)
-
     def _claims(self, visitor: Visitor) -> list[Claim]:
         """Return what a session of this visitor counts for."""
         claims = []
@@ -386,52 +349,19 @@ class SessionManager:
             claims.append(Claim(f"address {visitor.share}", most, "server", text))
         return claims
 
-    async def _expect_agent(
-        self, agent: Awaitable[Agent], context: Context, variables: contextvars.Context, shares: Sequence[str]
-    ) -> Instance:
-        creation = self.keep(asyncio.create_task(contained(agent), context=variables))
+    async def _expect_agent(self, made: Awaitable[Instance], shares: Sequence[str]) -> Instance:
         try:
-            failure = await outcome(
-                creation, self.settings.agent_creation_timeout, stopping=self.settings.cancel_timeout
-            )
-            self._refuse_unmade(failure)
-        except BaseException:
-            # Whatever gave it up, it may be made all the same, now or later.
-            creation.add_done_callback(functools.partial(self._close_unwanted, context, variables))
-            raise
+            instance = await made
         finally:
             self._places.give_back(shares)
-        return self._instance(creation.result(), context, variables)
-
-    def _refuse_unmade(self, failure: BaseException | None) -> None:
-        self._refuse_while_shutting_down()
-        if failure is not None:
-            raise _unavailable(failure)
-
-    def _close_unwanted(self, context: Context, variables: contextvars.Context, creation: asyncio.Task[Agent]) -> None:
-        if failure_of(creation) is None:
-            unwanted = self._instance(creation.result(), context, variables)
-            self.keep(asyncio.create_task(unwanted.close(self.settings.cancel_timeout, self.keep)))
-
-    def _instance(self, agent: Agent, context: Context, variables: contextvars.Context) -> Instance:
-        variables.run(THREADS.set, self.threads)
-        return Instance(agent, context, variables)
+        try:
+            self._refuse_while_shutting_down()
+        except ProtocolError:
+            self.maker.close(instance)
+            raise
+        return instance
 
     def _refuse_while_shutting_down(self, request_id: str | None = None) -> None:
         if self.shutting_down:
             text = "The server is shutting down."
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, text, request_id=request_id)
-
-
-def _takes_context(create_agent: AgentFactory) -> bool:
-    try:
-        return kind_of(create_agent) == "factory of a context"
-    except UnknownKind:
-        return False
-
-
-def _unavailable(failure: BaseException) -> ProtocolError:
-    error_id = secrets.token_hex(4)
-    logger.error("no agent could be created, error_id=%s", error_id, exc_info=failure)
-    text = told(failure, otherwise="The agent is not available. The server's log has the details.")
-    return ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, error_id=error_id)
