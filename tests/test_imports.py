@@ -92,7 +92,7 @@ ORDER = {
     "telemetry": ["log_lines", "log_output", "logs", "watchdog"],
     "console": ["files"],
     "client": [
-        *("errors", "inbox", "printing", "address", "link", "exchange", "sources", "uploads", "download"),
+        *("errors", "inbox", "printing", "threads", "address", "link", "exchange", "sources", "uploads", "download"),
         *("credentials", "renewal", "reader", "client"),
         *("person", "saving", "showing", "whereabouts", "token_command", "command"),
     ],

@@ -19,6 +19,7 @@ from websockets.uri import parse_uri
 
 from agentsocket.client.errors import ConnectionLost, FileError
 from agentsocket.client.link import ANSWER_WITHIN, open_stream
+from agentsocket.client.threads import made
 from agentsocket.protocol.events import AgentFile
 
 PIECE: Final = 64 * 1024
@@ -65,14 +66,14 @@ async def fetch(uri: str, file: AgentFile, delays: Callable[[], Iterable[float]]
 async def fetch_to(path: Path, uri: str, file: AgentFile, delays: Callable[[], Iterable[float]]) -> Path:
     """Write a file, which has its name only once it is whole. Raises as the client's ``download``."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
-    out = await asyncio.to_thread(part.open, "xb", buffering=0)
-    try:
-        with out:
-            await _fetch(uri, file, delays, lambda piece: asyncio.to_thread(_write, out, piece))
-        await asyncio.to_thread(os.replace, part, path)
-    except BaseException:
+
+    def undo(out: io.FileIO) -> None:
+        out.close()
         part.unlink(missing_ok=True)
-        raise
+
+    async with made(lambda: part.open("xb", buffering=0), undo) as out:
+        await _fetch(uri, file, delays, lambda piece: asyncio.to_thread(_write, out, piece))
+        os.replace(part, path)  # noqa: PTH105  # at once, so that a cancel comes before it or after it
     return path
 
 

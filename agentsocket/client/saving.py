@@ -10,6 +10,7 @@ from typing import Final
 
 from agentsocket.client.client import WebSocketClient
 from agentsocket.client.errors import ClientError, FileError
+from agentsocket.client.threads import made
 from agentsocket.protocol.events import AgentFile
 
 NAME_SIZE, SUFFIX_SIZE = 200, 32
@@ -54,16 +55,19 @@ async def save(client: WebSocketClient, file: AgentFile, folder: Path) -> Path:
     Raises:
         FileError: if it cannot be had, or not be written.
     """
-    path = None
-    try:
-        path = await asyncio.to_thread(reserve, folder, file.name)
-        return await client.download(file, path)
-    except BaseException as exc:
-        if path is not None:
+    saved = False
+
+    def undo(path: Path) -> None:
+        if not saved:
             path.unlink(missing_ok=True)
-        if isinstance(exc, OSError):
-            raise FileError(f"The file could not be saved: {exc.strerror or exc}") from exc
-        raise
+
+    try:
+        async with made(lambda: reserve(folder, file.name), undo) as path:
+            await client.download(file, path)
+            saved = True
+        return path
+    except OSError as exc:
+        raise FileError(f"The file could not be saved: {exc.strerror or exc}") from exc
 
 
 class Savings:

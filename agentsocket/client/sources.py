@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from agentsocket.client.errors import FileError
+from agentsocket.client.threads import made
 from agentsocket.protocol.events import AgentFile
 
 UNKNOWN_TYPE: Final = "application/octet-stream"
@@ -82,7 +83,7 @@ async def opened(source: Source) -> AsyncIterator[Bytes | OnDisk]:
     if isinstance(source, bytes):
         yield Bytes(source)
         return
-    with await asyncio.to_thread(_open, source) as file:
+    async with made(lambda: _open(source), FileIO.close) as file:
         yield OnDisk(file)
 
 
@@ -96,7 +97,7 @@ def described(source: Source, size: int, name: str | None, media_type: str | Non
 
 def _open(path: str | os.PathLike[str]) -> FileIO:
     # A pipe that nobody writes to would be waited for.
-    file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()
