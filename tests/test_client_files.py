@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentsocket.agent.contract import Turn
-from agentsocket.client import download, uploads
+from agentsocket.client import download, link, uploads
 from agentsocket.client.client import File, SnapshotOutput, WebSocketClient
 from agentsocket.client.errors import ConnectionLost, FileError, ServerError
 from agentsocket.client.saving import reserve, safe_name
@@ -469,6 +469,40 @@ async def test_a_file_is_fetched_through_tls_below_a_path(
         WebSocketClient(f"wss://localhost:{server.port}/agent") as client,
     ):
         assert await client.download(await a_file_of(client, "a")) == b"abc"
+
+
+async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Be a proxy for one connection."""
+    target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+    inner, outer = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                sink.write(data)
+        sink.close()
+
+    await asyncio.gather(pass_on(reader, outer), pass_on(inner, writer))
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_file_is_fetched_through_the_proxy_of_the_connection(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, *, secure: bool
+) -> None:
+    cert, key = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    agent = Reader(a=b"abc").script
+    settings = {"tls_cert": cert, "tls_key": key} if secure else {}
+    async with (
+        asyncio.timeout(PATIENCE),
+        await asyncio.start_server(tunnel, "127.0.0.1", 0) as proxy,
+        serving(lambda: agent, host="localhost", **settings) as server,
+    ):
+        way = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        monkeypatch.setattr(link, "proxy_for", lambda _: way)
+        async with WebSocketClient(f"{'wss' if secure else 'ws'}://localhost:{server.port}") as client:
+            assert await client.download(await a_file_of(client, "a")) == b"abc"
 
 
 class Shop:

@@ -38,7 +38,8 @@ async def ask_once(new_client: Callable[..., WebSocketClient], message: str, opt
         await client.connect()
         frames = asyncio.create_task(client.listen_for_events()) if options.json else None
         await client.login()
-        stream = client.stream(message, attachments=options.attach, on_upload=showing.tell_upload)
+        on_upload = None if options.json else showing.tell_upload
+        stream = client.stream(message, attachments=options.attach, on_upload=on_upload)
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, AgentFileFrame) and options.save_files is not None:

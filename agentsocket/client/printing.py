@@ -82,6 +82,8 @@ def one_row(text: str, limit: int) -> str:
 
 def amount(size: int) -> str:
     """Say how much so many bytes are: ``20.5 kB``."""
+    if size == 1:
+        return "1 byte"
     number, units = float(size), ["bytes", "kB", "MB", "GB", "TB"]
     while number >= 999.5 and len(units) > 1:  # noqa: PLR2004  # what would be written with four digits
         number, units = number / 1000, units[1:]

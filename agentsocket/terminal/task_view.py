@@ -117,7 +117,8 @@ class TaskView:
             return [self.status or self.sending]
         rows = []
         for key, told in self._progress.items():
-            name = flat(self._calls[key][0], MAX_NAME) if key in self._calls else ""
+            # How far it is matters more than the end of a long name.
+            name = fit(flat(self._calls[key][0], MAX_NAME), columns // 2) if key in self._calls else ""
             rows.append(fit(f"{name} {far(told, columns)}".strip(), columns))
         if (others := self._calling(apart_from=self._progress)) or not rows:
             rows.append(others or ("thinking" if self._thought else "working"))
