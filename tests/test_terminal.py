@@ -841,7 +841,9 @@ async def test_a_thought_is_seen_while_it_lasts_and_then_folded(environment: dic
         agent.gate.set()
         await person.sees("\nThought for 1 s\nYes.")
         await person.no_longer_sees("thinking")
-    assert "line" not in person.display.text
+        assert "line" not in person.display.text
+        person.enter("/thoughts")
+        await person.sees("\nI wonder\nline 0\n", "\nline 19\n")
 
 
 async def test_progress_is_a_bar_in_the_line_of_its_tool(environment: dict[str, str]) -> None:

@@ -43,8 +43,7 @@ class WebSocketClient:
     token does not come in 20 s; a token that is refused there is logged too, and after the second one the login ends.
     ``agent`` is the name of the one that is wanted, of a server with several.
     ``params`` is a JSON object that the agent is to know of the session.
-    ``features`` are what the server may say beyond the base: all that this client knows, where nothing else is given.
-    None is the base alone, without what the server tells of itself; an empty list is the base with that.
+    ``features`` are what the server may say beyond the base: all that this client knows, or else None, the base alone.
     ``on_input`` gets each ``InputRequiredFrame`` of the session and returns the response, a JSON value; a plain
     function runs in a thread. What it raises is raised by the task's stream, and the task is cancelled.
     ``on_connection`` is told ``False`` when the connection is lost, and ``True`` when the session was taken up again.
@@ -246,9 +245,9 @@ class WebSocketClient:
     async def download(self, file: AgentFile, to: str | PathLike[str]) -> Path: ...
 
     async def download(self, file: AgentFile, to: str | PathLike[str] | None = None) -> bytes | Path:
-        """Return the bytes of a file of the agent's, or write them to ``to``; goes on after a break.
+        """Return the bytes of a file of the agent's, or write them to ``to``, in place of what is there.
 
-        What is there in its place is replaced. The file is there as long as the session is.
+        It goes on after a break. A file is there as long as its session is.
 
         Raises:
             FileError: if it cannot be had; OSError: if it cannot be written.

@@ -123,6 +123,7 @@ class Upload:
     def go_on(self) -> None:
         """There is another connection: what was sent on the one before may or may not have arrived."""
         self.known, self.break_number, self._window = False, self.break_number + 1, 1
+        self.step = max(self.step // 4, MIN_PIECE)  # it may have been too much for the link
         self._sent.clear()
         self._tell()
 

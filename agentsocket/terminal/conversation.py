@@ -30,12 +30,13 @@ A line is a request, and several may run at once. While a task asks something, a
   /ask ...      a request, also while a task asks something, or one that begins with a slash
   /attach FILE  send a file with the next message; /detach takes all of them back
   /save n [DIR] keep file n, or the newest, here or in that folder
+  /thoughts     what was thought last
   /raw          show the frames that come, or show them no longer
   /quit         leave, as Ctrl-D does; what still runs is stopped"""
 
 WAITS: Final = "waits for you"
 
-COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/attach", "/detach", "/save", "/raw", "/help", "/quit"}
+COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/attach", "/detach", "/save", "/thoughts", "/raw", "/help", "/quit"}
 
 
 @dataclass(eq=False)
@@ -71,6 +72,7 @@ class Conversation:
         self._questions: list[Question] = []
         self._unfinished = False
         self._number = 0
+        self._thought = ""
         self._lost_at: float | None = None
 
     async def hold(self, listening: asyncio.Task[None]) -> None:
@@ -190,6 +192,9 @@ class Conversation:
                 self._files.attach_typed(rest)
             case "/detach":
                 self._files.detach()
+            case "/thoughts":
+                views = [running.view for running in self._running if running.view.thought]
+                self._screen.note(views[-1].thought if views else self._thought or "Nothing was thought.")
             case "/save":
                 self._files.save_typed(rest)
 
@@ -244,6 +249,8 @@ class Conversation:
             view.note("Stopped.")  # before there was a task
         except (ClientError, OSError) as exc:
             view.note(f"error: {explain(exc)}", RED)
+            if isinstance(exc, ConnectionLost) and not running.task_id.done():
+                self._files.attach(attached)  # nobody has got them
         finally:
             self._forget(running)
 
@@ -258,6 +265,7 @@ class Conversation:
 
     def _forget(self, running: Running) -> None:
         self._running.remove(running)
+        self._thought = running.view.thought or self._thought
         self._questions = [question for question in self._questions if question.view is not running.view]
         if running.stopping:
             running.stopping.cancel()

@@ -18,8 +18,8 @@ MAX_DETAIL: Final = 300
 MAX_NAME: Final = 64
 BAR, BAR_NEEDS = 10, 30
 """Columns of a bar, and of the row that has one."""
-MAX_THOUGHT, THOUGHT_ROWS = 2000, 4
-"""Characters of a thought that are kept, and rows of it that are shown."""
+MAX_THOUGHT, SEEN_OF_IT, THOUGHT_ROWS = 20_000, 2000, 4
+"""Characters of a thought that are kept; of those, what is looked at to show its last rows."""
 SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TURN: Final = 0.1
 """Seconds between two states of the spinner at the least."""
@@ -41,6 +41,8 @@ class TaskView:
         self._progress: dict[str | None, frames.ToolProgressFrame] = {}
         """By call; that of none is the task's own."""
         self._thought: Thought | None = None
+        self.thought = ""
+        """What was thought last."""
         self._told: set[str] = set()
         """The ids of the data that was shown."""
         self._newer: dict[str, str] = {}
@@ -128,7 +130,7 @@ class TaskView:
         """Show for good what was shown as it was going on."""
         if self._thought is not None:
             self._screen.note(f"Thought for {self._thought.took}", DIM, self.tag)
-            self._thought = None
+            self.thought, self._thought = last_states(self._thought.text).strip("\n"), None
         newer, self._newer = self._newer, {}
         for line in newer.values():
             self._say(self._speech.end())
@@ -175,12 +177,13 @@ class TaskView:
 
 
 class Thought:
-    """What the model is thinking: the end of it can be seen while it does, and none of it stays."""
+    """What the model is thinking: the end of it can be seen while it does, and then it is folded."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
         self._cleaner = Cleaner()
-        self._tail = ""
+        self.text = ""
+        """The newest part of it."""
 
     @property
     def took(self) -> str:
@@ -190,11 +193,11 @@ class Thought:
 
     def add(self, piece: str) -> None:
         """Think on."""
-        self._tail = (self._tail + self._cleaner.add(piece))[-MAX_THOUGHT:]
+        self.text = (self.text + self._cleaner.add(piece))[-MAX_THOUGHT:]
 
     def rows(self, columns: int) -> list[str]:
         """Return the newest of it in so many columns."""
-        return list(wrap(last_states(self._tail).strip("\n"), columns))[-THOUGHT_ROWS:]
+        return list(wrap(last_states(self.text[-SEEN_OF_IT:]).strip("\n"), columns))[-THOUGHT_ROWS:]
 
 
 def far(event: frames.ToolProgressFrame, columns: int) -> str:
