@@ -822,6 +822,7 @@ async def test_the_client_alone_needs_nothing_but_the_vocabulary(tmp_path: Path)
 # ---- More than text --------------------------------------------------------------------------------------------------
 
 
+@in_each_environment
 async def test_a_thought_is_seen_while_it_lasts_and_then_folded(environment: dict[str, str]) -> None:
     agent = Scripted()
 
@@ -846,6 +847,7 @@ async def test_a_thought_is_seen_while_it_lasts_and_then_folded(environment: dic
         await person.sees("\nI wonder\nline 0\n", "\nline 19\n")
 
 
+@in_each_environment
 async def test_progress_is_a_bar_in_the_line_of_its_tool(environment: dict[str, str]) -> None:
     agent = Scripted()
 
@@ -873,6 +875,7 @@ async def test_progress_is_a_bar_in_the_line_of_its_tool(environment: dict[str, 
         await person.sees("\nreleased")
 
 
+@in_each_environment
 async def test_data_is_a_line_and_what_replaces_it_is_said_once(environment: dict[str, str]) -> None:
     agent = Scripted()
 
@@ -892,16 +895,22 @@ async def test_data_is_a_line_and_what_replaces_it_is_said_once(environment: dic
         await person.no_longer_sees("typing")
 
 
-async def test_files_are_attached_and_saved_by_hand(environment: dict[str, str], tmp_path: Path) -> None:
+@in_each_environment
+async def test_files_are_attached_and_saved_by_hand(environment: dict[str, str]) -> None:
+    folder = Path(environment["HOME"])
+
     async def exchange(_: str, turn: Turn) -> str:
         await turn.send_file(b"abc", name="plot.png", media_type="image/png")
         return f"got {[(file.name, file.size) for file in turn.attachments]}"
 
-    (tmp_path / "my sales.csv").write_text("a,b\n")
+    (folder / "my sales.csv").write_text("a,b\n")
     async with talking(Scripted(exchange=exchange), environment) as person:
-        person.enter(f"/attach {tmp_path}/nothing")
-        await person.sees("There is no file")
-        person.enter(f"/attach {tmp_path}/my sales.csv")
+        for nothing in (f"{folder}/nothing", "~nobody-of-this-name/x", "'"):
+            person.enter(f"/attach {nothing}")
+            await person.sees(f"There is no file {nothing}")
+        person.enter(f"/attach {'x' * 300}")
+        await person.sees("There is no file\nxxx")
+        person.enter(f"/attach {folder}/my sales.csv")
         await person.sees("With the next message: my sales.csv (4 bytes).", "\n+ my sales.csv\n")
         person.enter("exchange")
         await person.sees("▤ plot.png · image/png · 3 bytes · /save 1", "got [('my sales.csv', 4)]")
@@ -909,25 +918,27 @@ async def test_files_are_attached_and_saved_by_hand(environment: dict[str, str],
         await person.sees("· /save 2", "got []")
         person.enter("/save 3")
         await person.sees("There is no such file.")
-        for command in (f"/save 1 {tmp_path}/out", f"/save '{tmp_path}/out'"):
+        for command in (f"/save 1 {folder}/out", f"/save '{folder}/out'"):
             person.enter(command)
         await person.sees("plot.png\n", "plot (2).png\n")
-        person.enter(f"/attach '{tmp_path}/my sales.csv' {tmp_path}/out/plot.png")
+        person.enter(f"/attach '{folder}/my sales.csv' '{folder}/out/plot.png'")
         await person.sees("my sales.csv (4 bytes), plot.png (3 bytes)")
         person.enter("/detach")
         await person.sees("Nothing is attached.")
         person.enter("exchange")
         await person.sees("· /save 3")
-    assert (tmp_path / "out" / "plot (2).png").read_bytes() == b"abc"
+    assert (folder / "out" / "plot (2).png").read_bytes() == b"abc"
     assert person.display.text.count("got []") == 2
 
 
-async def test_a_request_is_stopped_while_its_files_are_sent(environment: dict[str, str], tmp_path: Path) -> None:
-    with (tmp_path / "large").open("wb") as file:
+@in_each_environment
+async def test_a_request_is_stopped_while_its_files_are_sent(environment: dict[str, str]) -> None:
+    folder = Path(environment["HOME"])
+    with (folder / "large").open("wb") as file:
         file.truncate(2_000_000)
     async with (
         listening() as line,
-        at_terminal(line.uri, "--attach", str(tmp_path / "large"), environment=environment) as person,
+        at_terminal(line.uri, "--attach", str(folder / "large"), environment=environment) as person,
     ):
         wire = await line.wires.get()
         await wire.expect("login")
@@ -943,6 +954,7 @@ async def test_a_request_is_stopped_while_its_files_are_sent(environment: dict[s
         assert (await wire.expect("upload_cancel")) == {"upload_id": upload_id}
 
 
+@in_each_environment
 async def test_at_a_narrow_terminal_no_row_is_too_long(environment: dict[str, str]) -> None:
     agent = Scripted()
 

@@ -66,8 +66,8 @@ async def save(client: WebSocketClient, file: AgentFile, folder: Path) -> Path:
             await client.download(file, path)
             saved = True
         return path
-    except OSError as exc:
-        raise FileError(f"The file could not be saved: {exc.strerror or exc}") from exc
+    except (OSError, ValueError) as exc:  # the latter where the folder cannot be one
+        raise FileError(f"The file could not be saved: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 class Savings:

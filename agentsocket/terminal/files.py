@@ -1,5 +1,6 @@
 """The files of a conversation: those that go with the next message, and those that have come, by their numbers."""
 
+import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,13 +43,15 @@ class Files:
 
         With nothing typed, say what is attached.
         """
-        paths = _paths(typed)
-        for path in paths:
-            if not path.is_file():
-                self._screen.note(f"There is no file {path}.", RED)
-                return
+        paths = [_path(typed)] if typed else []
+        if not all(map(os.path.isfile, paths)):
+            paths = [_path(word) for word in _words(typed)]
+        if not all(map(os.path.isfile, paths)):
+            self._screen.note(f"There is no file {typed}.", RED)
+            return
         self.attach(paths)
-        names = ", ".join(f"{path.name} ({amount(path.stat().st_size)})" for path in self.attached if path.is_file())
+        there = filter(os.path.isfile, self.attached)
+        names = ", ".join(f"{path.name} ({amount(path.stat().st_size)})" for path in there)
         self._screen.note(f"With the next message: {names}." if names else "Nothing is attached; /attach FILE does.")
 
     def detach(self) -> None:
@@ -79,8 +82,9 @@ class Files:
         if not (number.isascii() and 0 < int(number[:9]) <= len(self._received)):
             self._screen.note("There is no such file." if self._received else "No file has come yet.")
             return
-        into = _paths(folder)[:1] or [self._save_to or Path()]
-        self._save(self._received[int(number) - 1], into[0])
+        words = _words(folder)  # of several, the spaces are its own
+        into = _path(words[0] if len(words) == 1 else folder) if folder else self._save_to or Path()
+        self._save(self._received[int(number) - 1], into)
 
     async def finish(self) -> None:
         """Wait until all that is being saved is there."""
@@ -104,13 +108,13 @@ class Files:
             self._screen.note(f"Saved: {outcome}", DIM)
 
 
-def _paths(typed: str) -> list[Path]:
-    """Read what was typed; a path that is there needs no quotes."""
-    if not typed:
-        return []
-    if (whole := Path(typed).expanduser()).exists():
-        return [whole]
+def _words(typed: str) -> list[str]:
+    """Read what was typed as a shell would, or leave it as it is."""
     try:
-        return [Path(word).expanduser() for word in shlex.split(typed)]
+        return shlex.split(typed)
     except ValueError:
-        return [whole]
+        return [typed]
+
+
+def _path(typed: str) -> Path:
+    return Path(os.path.expanduser(typed))  # noqa: PTH111  # which takes it as it is where there is no such user
