@@ -246,7 +246,7 @@ async def test_more_attachments_than_a_request_may_have_are_refused_before_they_
     async with listening() as line:
         client = line.client()
         wire = await line.log_in(client, features=ALL)
-        with pytest.raises(ValueError, match="20 attachments"):
+        with pytest.raises(FileError, match="20 attachments"):
             await client.ask("x", attachments=[b""] * 21)
         with pytest.raises(ValueError, match="surrogates"):
             await client.ask("\ud800", attachments=[b""])

@@ -18,7 +18,7 @@ class MessageTooLong(ClientError, ValueError):  # noqa: N818
 
 
 class FileError(ClientError):
-    """A file could not be sent, or could not be fetched, for a reason that is not the server's word; says why."""
+    """A file could not be sent or fetched, for a reason that the server has no code for; says why."""
 
 
 class NoToken(ClientError):  # noqa: N818

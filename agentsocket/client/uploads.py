@@ -208,10 +208,10 @@ class Uploads:
     ) -> AsyncIterator[list[str] | None]:
         """Have the files of a request at the server; what was uploaded for it is taken back where that fails.
 
-        What an agent has got by then it keeps. Raises ``ValueError`` where they are more than a request may have.
+        What an agent has got by then it keeps. Raises as the client's ``stream``.
         """
         if len(attachments) > frames.MAX_ATTACHMENTS:
-            raise ValueError(f"A request has at most {frames.MAX_ATTACHMENTS} attachments.")
+            raise FileError(f"A request has at most {frames.MAX_ATTACHMENTS} attachments.")
         sent: list[str] = []
 
         async def file_id(attachment: Attachable) -> str:
