@@ -5,11 +5,12 @@ The class stands in ``agentsocket/client/client.py``, the command in ``agentsock
 
 import sys
 
-from agentsocket.client.client import SnapshotOutput, TaskEvent, WebSocketClient, full_jitter
+from agentsocket.client.client import File, SnapshotOutput, TaskEvent, WebSocketClient, full_jitter
 from agentsocket.client.command import main
 from agentsocket.client.errors import (
     ClientError,
     ConnectionLost,
+    FileError,
     MessageTooLong,
     NoAnswer,
     ServerError,
@@ -19,6 +20,8 @@ from agentsocket.client.errors import (
 __all__ = [
     "ClientError",
     "ConnectionLost",
+    "File",
+    "FileError",
     "MessageTooLong",
     "NoAnswer",
     "ServerError",

@@ -26,7 +26,7 @@ sys.path[0] = str(COMMAND.parent)
 
 import agentsocket.client.command  # noqa: E402  # after it can be found
 import agentsocket.client.renewal  # noqa: E402
-import agentsocket.terminal.conversation  # noqa: E402
+import agentsocket.terminal.program  # noqa: E402
 
 if all(importlib.util.find_spec(name) for name in ("prompt_toolkit", "rich")):
     import rich.console

@@ -12,6 +12,7 @@ import pytest
 
 from agentsocket.agent.contract import Turn
 from agentsocket.client.client import SnapshotOutput, WebSocketClient, full_jitter
+from agentsocket.client.credentials import FEATURES
 from agentsocket.client.errors import ConnectionLost, ServerError, TaskCancelled
 from agentsocket.client.printing import one_line
 from agentsocket.protocol import frames
@@ -494,7 +495,7 @@ async def test_a_resume_is_asked_for_with_the_last_number_and_what_comes_twice_c
         await eventually(lambda: len(shown) == 2)
         wire.drop()
         wire, login = await line.resumed(last_seq=3)
-        assert login == {"session_id": "s", "resume_token": "secret", "last_seq": 2, "features": ["heartbeat"]}
+        assert login == {"session_id": "s", "resume_token": "secret", "last_seq": 2, "features": list(FEATURES)}
         await wire.send("agent_output", task_id="t1", output="one ", seq=2)
         await wire.send("agent_output", task_id="t1", output="two ", seq=3)
         await wire.send("agent_response", task_id="t1", response="one two", seq=4)

@@ -17,10 +17,20 @@ import pytest
 
 from agentsocket.agent.contract import Turn
 from agentsocket.client.whereabouts import described
-from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import (
+    AgentData,
+    AgentOutput,
+    AgentReasoning,
+    AgentResponse,
+    InputRequired,
+    ToolCall,
+    ToolProgress,
+    ToolResult,
+)
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
 from tests.client_process import ClientProcess, client_process
+from tests.person import at_terminal
 from tests.scripted_server import listening
 from tests.support import PATIENCE, Scripted, serving
 
@@ -518,3 +528,105 @@ async def test_without_a_terminal_an_approval_is_denied_and_a_question_told_so()
     assert '"approved": false' in denied
     assert "not a terminal" in denied
     assert "not a terminal" in told
+
+
+# ---- More than text --------------------------------------------------------------------------------------------------
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+async def more(_: str, turn: Turn) -> AgentResponse:
+    await turn.emit(AgentReasoning(reasoning="Let me think.\n\x1b[2J"))
+    await turn.emit(ToolProgress(progress=1, total=4, message="first\x1b[2J"))
+    await turn.emit(AgentData(name="chart", data={"a": "\x1b[2J1"}))
+    await turn.emit(AgentData(name="typing", data=True, transient=True))
+    for name in ("plot.png", "../plot.png"):
+        await turn.send_file(b"abc", name=name, media_type="image/png")
+    return AgentResponse(response="Done.", result=[1])
+
+
+async def test_beside_the_answer_a_pipe_is_told_of_data_and_files_alone() -> None:
+    async with agent_at(Scripted(more=more)) as uri:
+        code, out, err = await outcome("more", "--uri", uri)
+    assert (code, out) == (0, "Done.\n")
+    assert err == 'chart: {"a": "1"}\n' + 2 * "file: plot.png (image/png, 3 bytes)\n"
+
+
+async def test_files_are_saved_and_nothing_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "plot.png").write_text("mine")
+    async with agent_at(Scripted(more=more)) as uri:
+        code, out, err = await outcome("more", "--uri", uri, "--save-files", str(tmp_path))
+    assert (code, out) == (0, "Done.\n")
+    assert contents_of(tmp_path) == {"plot.png": b"mine", "plot (2).png": b"abc", "plot (3).png": b"abc"}
+    for number in (2, 3):
+        assert f"saved: {tmp_path}/plot ({number}).png (image/png, 3 bytes)\n" in err
+
+
+async def test_a_file_that_cannot_be_saved_is_an_error_beside_the_answer(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with agent_at(Scripted(more=more)) as uri:
+        code, out, err = await outcome("more", "--uri", uri, "--save-files", str(tmp_path / "file"))
+    assert (code, out) == (1, "Done.\n")
+    assert err.count("error: plot.png (image/png, 3 bytes): The file could not be saved") == 2
+
+
+async def test_what_a_hostile_server_calls_a_file_stays_in_the_folder(tmp_path: Path) -> None:
+    async with listening() as line:
+        where = ("--uri", line.uri, "--save-files", str(tmp_path / "files"))
+        async with command("x", *where) as process:
+            wire = await line.wires.get()
+            await wire.expect("login")
+            await wire.send("login_response", session_id="s", status="success")
+            await wire.accept("t1")
+            file = {"file_id": "f", "name": "../../x\x1b[2J", "media_type": "a\nb", "size": 1, "url": "/files/1"}
+            await wire.send("agent_file", task_id="t1", **file)
+            await wire.send("agent_response", task_id="t1", response="Done.")
+            out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"Done.\n")
+    assert err.startswith(b"error: ../../x (a b, 1 byte): ")
+    assert contents_of(tmp_path) == {}
+
+
+async def test_files_are_attached(tmp_path: Path) -> None:
+    async def read(_: str, turn: Turn) -> str:
+        return ", ".join([f"{file.name}={(await file.read()).decode()}" for file in turn.attachments])
+
+    for name in "ab":
+        (tmp_path / name).write_text(name.upper())
+    attached = [argument for name in "ab" for argument in ("--attach", str(tmp_path / name))]
+    async with agent_at(Scripted(read=read)) as uri:
+        assert await outcome("read", "--uri", uri, *attached) == (0, "a=A, b=B\n", "")
+        assert await outcome("--uri", uri, *attached, typed="read\nread\n") == (0, "a=A, b=B\n", "+ a\n+ b\n")
+        code, out, err = await outcome("read", "--uri", uri, "--attach", str(tmp_path / "c"))
+    assert (code, out) == (1, "")
+    assert err == f"error: {tmp_path}/c: No such file or directory\n"
+
+
+async def test_a_person_sees_thoughts_and_progress_go_by(tmp_path: Path) -> None:
+    agent = Scripted()
+
+    async def think(_: str, turn: Turn) -> str:
+        for piece in ("Let me ", "\x1b[3", "1mthink."):
+            await turn.emit(AgentReasoning(reasoning=piece))
+        await turn.emit(ToolProgress(progress=1, total=4, message="first"))
+        await agent.run("park", turn)
+        await turn.emit(AgentOutput(output="Done."))
+        return "Done."
+
+    agent.scripts["think"] = think
+    (tmp_path / "a.txt").write_text("A")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm", "LANG": "C.UTF-8"}
+    async with (
+        agent_at(agent) as uri,
+        at_terminal(uri, "think", "--attach", str(tmp_path / "a.txt"), environment=environment) as person,
+    ):
+        await person.sees("Let me think.", "25 % · first")
+        assert person.display.styles("Let me think.") == {"2"}
+        assert "sending a.txt: 1 byte of 1 byte" in person.display.raw
+        agent.gate.set()
+        await person.sees("Done.")
+        assert await person.process.wait() == 0
+    assert person.display.text.split() == ["Let", "me", "think.", "Done."]
+    assert person.display.styles("Done.") == {""}

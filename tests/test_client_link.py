@@ -1,6 +1,7 @@
 """A connection of the client that can be trusted: silence, deadlines, sizes, proxies; and which agent it leads to."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,20 @@ async def test_a_login_names_the_features_of_the_client() -> None:
         await client.connect()
         login = spawn(client.login())
         wire = await line.wires.get()
-        assert await wire.expect("login") == {"features": ["heartbeat"]}
+        assert await wire.expect("login") == {"features": ["heartbeat", "reasoning", "progress", "data", "files"]}
+        await wire.send("login_response", session_id="s", status="success")
+        await login
+        await client.close()
+
+
+@pytest.mark.parametrize(("features", "said"), [(None, {}), ([], {"features": []}), (["data"], {"features": ["data"]})])
+async def test_a_client_may_want_less(features: list[str] | None, said: dict[str, Any]) -> None:
+    async with listening() as line:
+        client = line.client(features=features)
+        await client.connect()
+        login = spawn(client.login())
+        wire = await line.wires.get()
+        assert await wire.expect("login") == said
         await wire.send("login_response", session_id="s", status="success")
         await login
         await client.close()

@@ -11,7 +11,7 @@ import pytest
 from agentsocket import AgentServer, Context, LoginAttempt, Settings, Turn, User
 from agentsocket.client import renewal
 from agentsocket.client.client import WebSocketClient
-from agentsocket.client.credentials import Token
+from agentsocket.client.credentials import FEATURES, Token
 from agentsocket.client.errors import ConnectionLost, NoToken, ServerError, explain
 from agentsocket.client.renewal import pause
 from agentsocket.connection import expiry
@@ -357,7 +357,7 @@ async def test_without_a_user_or_an_end_there_is_none() -> None:
         assert (client.user, client.expires_in) == (None, None)
         _, said = await enter(line, client)
         assert (client.user, client.expires_in) == (None, None)
-        assert said == {"features": ["heartbeat"]}
+        assert said == {"features": list(FEATURES)}
         await client.close()
 
 

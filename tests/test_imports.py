@@ -98,8 +98,9 @@ ORDER = {
     "telemetry": ["log_lines", "log_output", "logs", "watchdog"],
     "console": ["files"],
     "client": [
-        *("errors", "inbox", "printing", "address", "link", "exchange", "credentials", "renewal", "reader", "client"),
-        *("person", "showing", "whereabouts", "token_command", "command"),
+        *("errors", "inbox", "printing", "threads", "address", "link", "exchange", "sources", "uploads", "download"),
+        *("credentials", "renewal", "reader", "client"),
+        *("person", "saving", "showing", "whereabouts", "token_command", "command"),
     ],
 }
 

@@ -17,7 +17,15 @@ from typing import Any
 
 from agentsocket.agent.contract import Turn
 from agentsocket.agent.loader import load_agents
-from agentsocket.protocol.events import AgentOutput, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import (
+    AgentData,
+    AgentOutput,
+    AgentReasoning,
+    InputRequired,
+    ToolCall,
+    ToolProgress,
+    ToolResult,
+)
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
 from tests.client_process import client_process
@@ -809,3 +817,164 @@ async def test_the_client_alone_needs_nothing_but_the_vocabulary(tmp_path: Path)
         )
         out, _ = await process.communicate()
     assert (process.returncode, out) == (0, b"hello\n")
+
+
+# ---- More than text --------------------------------------------------------------------------------------------------
+
+
+@in_each_environment
+async def test_a_thought_is_seen_while_it_lasts_and_then_folded(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def think(_: str, turn: Turn) -> str:
+        for piece in ("I ", "\x1b[3", "1mwonder\n", *(f"line {number}\n" for number in range(20))):
+            await turn.emit(AgentReasoning(reasoning=piece))
+        await agent.run("park", turn)
+        await turn.emit(AgentOutput(output="Yes."))
+        return "Yes."
+
+    agent.scripts["think"] = think
+    async with talking(agent, environment) as person:
+        person.enter("think")
+        await person.sees("\nline 16\nline 17\nline 18\nline 19\n", "thinking · ")
+        assert all(style.endswith("2") for style in person.display.styles("line 19"))
+        assert "line 15" not in person.display.text
+        agent.gate.set()
+        await person.sees("\nThought for 1 s\nYes.")
+        await person.no_longer_sees("thinking")
+        assert "line" not in person.display.text
+        person.enter("/thoughts")
+        await person.sees("\nI wonder\nline 0\n", "\nline 19\n")
+
+
+@in_each_environment
+async def test_progress_is_a_bar_in_the_line_of_its_tool(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def fetch(_: str, turn: Turn) -> str:
+        for call in "ab":
+            await turn.emit(ToolCall(tool_name=f"get_{call}", tool_kwargs={}, tool_call_id=call))
+        await turn.emit(ToolProgress(tool_call_id="a", progress=1, total=4, message="x"))
+        await turn.emit(ToolProgress(tool_call_id="a", progress=3, total=4, message="page\x1b[2J 3\nof 4"))
+        await agent.run("park", turn)
+        await turn.emit(ToolResult(tool_output=1, tool_call_id="a"))
+        await turn.emit(ToolResult(tool_output=2, tool_call_id="b"))
+        await turn.emit(ToolProgress(progress=7))
+        agent.gate.clear()
+        agent.parked.clear()
+        return await agent.run("park", turn)  # type: ignore[return-value]
+
+    agent.scripts["fetch"] = fetch
+    async with talking(agent, environment) as person:
+        person.enter("fetch")
+        await person.sees("get_a ████████░░ 75 % · page 3 of 4\n", " get_b · ")
+        agent.gate.set()
+        await person.sees(" 7 · ")
+        await person.no_longer_sees("75 %")
+        agent.gate.set()
+        await person.sees("\nreleased")
+
+
+@in_each_environment
+async def test_data_is_a_line_and_what_replaces_it_is_said_once(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def tell(_: str, turn: Turn) -> str:
+        await turn.emit(AgentData(name="note", data="\x1b[2Jfirst"))
+        for number in range(9):
+            await turn.emit(AgentData(name="chart", data=[number], id="c"))
+        await turn.emit(AgentData(name="typing", data=True, transient=True))
+        return str(await agent.run("park", turn))
+
+    agent.scripts["tell"] = tell
+    async with talking(agent, environment) as person:
+        person.enter("tell")
+        await person.sees('\nnote: "first"\nchart: [0]\nchart: [8]\ntyping: true\n')
+        agent.gate.set()
+        await person.sees('\nnote: "first"\nchart: [0]\nchart: [8]\nreleased')
+        await person.no_longer_sees("typing")
+
+
+@in_each_environment
+async def test_files_are_attached_and_saved_by_hand(environment: dict[str, str]) -> None:
+    folder = Path(environment["HOME"])
+
+    async def exchange(_: str, turn: Turn) -> str:
+        await turn.send_file(b"abc", name="plot.png", media_type="image/png")
+        return f"got {[(file.name, file.size) for file in turn.attachments]}"
+
+    (folder / "my sales.csv").write_text("a,b\n")
+    async with talking(Scripted(exchange=exchange), environment) as person:
+        for nothing in (f"{folder}/nothing", "~nobody-of-this-name/x", "'"):
+            person.enter(f"/attach {nothing}")
+            await person.sees(f"There is no file {nothing}")
+        person.enter(f"/attach {'x' * 300}")
+        await person.sees("There is no file\nxxx")
+        person.enter(f"/attach {folder}/my sales.csv")
+        await person.sees("With the next message: my sales.csv (4 bytes).", "\n+ my sales.csv\n")
+        person.enter("exchange")
+        await person.sees("▤ plot.png · image/png · 3 bytes · /save 1", "got [('my sales.csv', 4)]")
+        person.enter("exchange")
+        await person.sees("· /save 2", "got []")
+        person.enter("/save 3")
+        await person.sees("There is no such file.")
+        for command in (f"/save 1 {folder}/out", f"/save '{folder}/out'"):
+            person.enter(command)
+        await person.sees("plot.png\n", "plot (2).png\n")
+        person.enter(f"/attach '{folder}/my sales.csv' '{folder}/out/plot.png'")
+        await person.sees("my sales.csv (4 bytes), plot.png (3 bytes)")
+        person.enter("/detach")
+        await person.sees("Nothing is attached.")
+        person.enter("exchange")
+        await person.sees("· /save 3")
+    assert (folder / "out" / "plot (2).png").read_bytes() == b"abc"
+    assert person.display.text.count("got []") == 2
+
+
+@in_each_environment
+async def test_a_request_is_stopped_while_its_files_are_sent(environment: dict[str, str]) -> None:
+    folder = Path(environment["HOME"])
+    with (folder / "large").open("wb") as file:
+        file.truncate(2_000_000)
+    async with (
+        listening() as line,
+        at_terminal(line.uri, "--attach", str(folder / "large"), environment=environment) as person,
+    ):
+        wire = await line.wires.get()
+        await wire.expect("login")
+        await wire.send("login_response", session_id="s", status="success", resumable=True, resume_token="t")
+        await person.sees("\n+ large\n")
+        person.enter("look")
+        upload_id = (await wire.expect("upload_start"))["upload_id"]
+        await wire.send("upload_progress", upload_id=upload_id, received=500_000)
+        await person.sees("sending large ██░░░░░░░░ 500 kB of 2.0 MB")
+        await wire.expect("upload_chunk")
+        person.type(CTRL_C)
+        await person.sees("Stopped.")
+        assert (await wire.expect("upload_cancel")) == {"upload_id": upload_id}
+
+
+@in_each_environment
+async def test_at_a_narrow_terminal_no_row_is_too_long(environment: dict[str, str]) -> None:
+    agent = Scripted()
+
+    async def work(_: str, turn: Turn) -> str:
+        await turn.emit(AgentReasoning(reasoning="日本 " * 40))
+        await turn.emit(ToolCall(tool_name="a_tool_with_a_long_name", tool_kwargs={}, tool_call_id="a"))
+        await turn.emit(ToolProgress(tool_call_id="a", progress=1, total=2, message="日本" * 40))
+        await turn.emit(AgentData(name="typing", data="x" * 100, transient=True))
+        return str(await agent.run("park", turn))
+
+    agent.scripts["work"] = work
+    async with (
+        serving(lambda: agent) as server,
+        at_terminal(f"ws://127.0.0.1:{server.port}", environment=environment, columns=30, rows=12) as person,
+    ):
+        await person.sees("\n>")
+        person.enter("work")
+        await person.sees("typing: ", "a_tool_with_a… 50 %")
+        await person.sees(" · 1 s")
+        assert person.display.text.count("typing: ") == 1
+        agent.gate.set()
+        await person.sees("\nreleased")
+        await person.no_longer_sees("typing: ")

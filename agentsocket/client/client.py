@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self, overload
 
 from pydantic import JsonValue
 
-from agentsocket.client.credentials import Credentials, Token
+from agentsocket.client.credentials import FEATURES, Credentials, Token
+from agentsocket.client.download import fetch, fetch_to
 from agentsocket.client.errors import ConnectionLost, MessageTooLong, NoAnswer
 from agentsocket.client.exchange import Exchange, Request, SnapshotOutput, TaskEvent
 from agentsocket.client.inbox import Inbox
@@ -16,10 +19,13 @@ from agentsocket.client.link import Connection, await_answer, full_jitter, open_
 from agentsocket.client.printing import one_line, say
 from agentsocket.client.reader import Reader
 from agentsocket.client.renewal import Renewal
+from agentsocket.client.sources import Attachable, File, Source
+from agentsocket.client.uploads import OnUpload, Uploads
 from agentsocket.protocol import frames
+from agentsocket.protocol.events import AgentFile
 from agentsocket.protocol.frames import AgentCard, AgentResponseFrame, InputRequiredFrame, UserCard
 
-__all__ = ["SnapshotOutput", "TaskEvent", "WebSocketClient", "full_jitter"]
+__all__ = ["File", "SnapshotOutput", "TaskEvent", "WebSocketClient", "full_jitter"]
 
 
 class WebSocketClient:
@@ -37,6 +43,7 @@ class WebSocketClient:
     token does not come in 20 s; a token that is refused there is logged too, and after the second one the login ends.
     ``agent`` is the name of the one that is wanted, of a server with several.
     ``params`` is a JSON object that the agent is to know of the session.
+    ``features`` are what the server may say beyond the base: all that this client knows, or else None, the base alone.
     ``on_input`` gets each ``InputRequiredFrame`` of the session and returns the response, a JSON value; a plain
     function runs in a thread. What it raises is raised by the task's stream, and the task is cancelled.
     ``on_connection`` is told ``False`` when the connection is lost, and ``True`` when the session was taken up again.
@@ -57,20 +64,23 @@ class WebSocketClient:
         token: Token = None,
         agent: str | None = None,
         params: Mapping[str, JsonValue] | None = None,
+        features: Iterable[str] | None = FEATURES,
         resumable: bool = False,
         on_input: Callable[[InputRequiredFrame], Any] | None = None,
         on_connection: Callable[[bool], object] | None = None,
         backoff: Callable[[], Iterable[float]] = full_jitter,
     ) -> None:
-        self._uri, self._resumable = uri, resumable
-        self._credentials = Credentials(token, agent, params)
+        self._uri, self._resumable, self._backoff = uri, resumable, backoff
+        self._credentials = Credentials(token, agent, params, features)
         self._exchange = Exchange(self._send, self.answer)
+        self._uploads = Uploads(self._say, lambda: self._reader.socket)
         self._renewal = Renewal(self._credentials, self._ask_anew)
         self._reader = Reader(
             uri=uri,
             credentials=self._credentials,
             renewal=self._renewal,
             exchange=self._exchange,
+            uploads=self._uploads,
             on_input=on_input,
             on_connection=on_connection,
             backoff=backoff,
@@ -154,11 +164,15 @@ class WebSocketClient:
         message: str,
         *,
         params: Mapping[str, JsonValue] | None = None,
+        attachments: Sequence[Attachable] = (),
+        on_upload: OnUpload | None = None,
         on_start: Callable[[str], object] | None = None,
     ) -> AsyncGenerator[TaskEvent, None]:
         """Ask the agent, and yield the events of the task; the last one is its ``AgentResponseFrame``.
 
         ``params`` is a JSON object that the agent is to know of this request.
+        ``attachments`` are at most 20 files: paths and bytes, which are uploaded first; what ``upload`` has returned,
+        or the agent sent. ``on_upload`` is told of each how many of its bytes have arrived.
         ``on_start`` is given the task's id as soon as there is one, for ``cancel_request``.
 
         A consumer that is cancelled or leaves early cancels the task on the server: with ``break``, as soon as nothing
@@ -169,9 +183,10 @@ class WebSocketClient:
             ServerError: if it was refused, or failed.
             MessageTooLong: if the server would not take a message of that size.
             ConnectionLost: if its end cannot be known.
+            FileError, OSError: if an attachment cannot be read, or has changed.
         """
         inbox = Inbox[TaskEvent](self.max_behind, self.patience)
-        task_id = await self._start(message, params, inbox)
+        task_id = await self._start(message, params, attachments, on_upload, inbox)
         try:
             if on_start:
                 on_start(task_id)
@@ -180,20 +195,66 @@ class WebSocketClient:
                     yield event
         finally:
             inbox.end()
-            if self._exchange.streams.pop(task_id, None):
+            if self._exchange.leave(task_id):
                 await self._exchange.stop(task_id)
 
-    async def ask(self, message: str, *, params: Mapping[str, JsonValue] | None = None) -> str:
+    async def ask(
+        self,
+        message: str,
+        *,
+        params: Mapping[str, JsonValue] | None = None,
+        attachments: Sequence[Attachable] = (),
+        on_upload: OnUpload | None = None,
+    ) -> str:
         """Ask the agent and return its answer; raises like ``stream``."""
         response = ""
-        async for event in self.stream(message, params=params):
+        async for event in self.stream(message, params=params, attachments=attachments, on_upload=on_upload):
             if isinstance(event, AgentResponseFrame):
                 response = event.response
         return response
 
-    async def send_agent_request(self, message: str, *, params: Mapping[str, JsonValue] | None = None) -> str:
+    async def send_agent_request(
+        self,
+        message: str,
+        *,
+        params: Mapping[str, JsonValue] | None = None,
+        attachments: Sequence[Attachable] = (),
+        on_upload: OnUpload | None = None,
+    ) -> str:
         """Start a task and return the id that the server has given it. Raises like ``stream``."""
-        return await self._start(message, params, None)
+        return await self._start(message, params, attachments, on_upload, None)
+
+    async def upload(
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        progress: OnUpload | None = None,
+    ) -> File:
+        """Upload a file, a path or bytes, for any number of requests of this session; goes on after a break.
+
+        Name and type are the path's own where they are not given. Raises like ``stream``.
+        """
+        return (await self._uploads.send(source, name, media_type, progress))[0]
+
+    @overload
+    async def download(self, file: AgentFile, to: None = None) -> bytes: ...
+
+    @overload
+    async def download(self, file: AgentFile, to: str | PathLike[str]) -> Path: ...
+
+    async def download(self, file: AgentFile, to: str | PathLike[str] | None = None) -> bytes | Path:
+        """Return the bytes of a file of the agent's, or write them to ``to``, in place of what is there.
+
+        It goes on after a break. A file is there as long as its session is.
+
+        Raises:
+            FileError: if it cannot be had; OSError: if it cannot be written.
+        """
+        if to is None:
+            return await fetch(self._uri, file, self._backoff)
+        return await fetch_to(Path(to), self._uri, file, self._backoff)
 
     async def cancel_request(self, task_id: str) -> None:
         """Cancel a task, and return when it has really ended.
@@ -245,6 +306,9 @@ class WebSocketClient:
         if self._reader.socket is not None:
             await self._reader.socket.say(request.text)
 
+    async def _say(self, frame: frames.ClientFrame) -> None:
+        await self._send(Request(frame))
+
     async def _request(self, key: str, new: Request) -> str:
         """Send a frame and return its answer; a request that waits for the same answer already is shared."""
         self._check(new)
@@ -260,15 +324,27 @@ class WebSocketClient:
         finally:
             self._exchange.requests.pop(key, None)
 
-    async def _start(self, message: str, params: Mapping[str, JsonValue] | None, inbox: Inbox[TaskEvent] | None) -> str:
-        request_id = uuid.uuid4().hex
+    async def _start(
+        self,
+        message: str,
+        params: Mapping[str, JsonValue] | None,
+        attachments: Sequence[Attachable],
+        on_upload: OnUpload | None,
+        inbox: Inbox[TaskEvent] | None,
+    ) -> str:
         wanted = None if params is None else dict(params)
-        request = Request(frames.AgentRequest(message=message, request_id=request_id, params=wanted), inbox)
+        frame = frames.AgentRequest(message=message, request_id=uuid.uuid4().hex, params=wanted)
+        self._check(Request(frame))  # before files are uploaded for nothing
+        async with self._uploads.attached(attachments, on_upload) as ids:
+            return await self._start_task(frame.model_copy(update={"attachments": ids}), inbox)
+
+    async def _start_task(self, frame: frames.AgentRequest, inbox: Inbox[TaskEvent] | None) -> str:
+        request = Request(frame, inbox)
         try:
-            return await self._request(request_id, request)
+            return await self._request(frame.request_id or "", request)
         except (asyncio.CancelledError, NoAnswer):
             # Nobody will know the id of the task: it is stopped as soon as that comes, or here if it has just come.
             if not request.answer.cancel() and not request.answer.exception():
-                self._exchange.streams.pop(request.answer.result(), None)
+                self._exchange.leave(request.answer.result())
                 await self._exchange.stop(request.answer.result())
             raise

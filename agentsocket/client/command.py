@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -16,30 +17,43 @@ from agentsocket.client.address import shown
 from agentsocket.client.client import WebSocketClient
 from agentsocket.client.errors import ClientError, ServerError, explain
 from agentsocket.client.printing import note
+from agentsocket.client.saving import Savings
 from agentsocket.client.showing import Showing
 from agentsocket.client.token_command import token_command
 from agentsocket.client.whereabouts import whereabouts
 from agentsocket.protocol.errors import ErrorCode
+from agentsocket.protocol.frames import AgentFileFrame
 
 
-async def ask_once(new_client: Callable[..., WebSocketClient], message: str, *, frames_only: bool) -> None:
-    """Ask one thing, and show what comes: the answer and the tool calls, or all the frames."""
-    showing = Showing()
+async def ask_once(new_client: Callable[..., WebSocketClient], message: str, options: argparse.Namespace) -> int:
+    """Ask one thing, and show what comes: the answer and what there is beside, or all the frames.
+
+    Return the exit code: 1 where a file could not be saved.
+    """
+    showing = Showing(saves=options.save_files is not None)
+    savings = Savings(options.save_files or Path(), showing.tell_saved)
     client = new_client(on_input=showing.consult)
     frames = None
     try:
         await client.connect()
-        frames = asyncio.create_task(client.listen_for_events()) if frames_only else None
+        frames = asyncio.create_task(client.listen_for_events()) if options.json else None
         await client.login()
-        async with contextlib.aclosing(client.stream(message)) as events:
+        on_upload = None if options.json else showing.tell_upload
+        stream = client.stream(message, attachments=options.attach, on_upload=on_upload)
+        async with contextlib.aclosing(stream) as events:
             async for event in events:
-                if not frames_only:
+                if isinstance(event, AgentFileFrame) and options.save_files is not None:
+                    savings.add(client, event)
+                if not options.json:
                     showing.show(event)
+        await savings.finish()
     finally:
+        await savings.stop()
         showing.end_line()
         await client.close()
         if frames:
             await frames
+    return int(savings.failed)
 
 
 def main() -> int:
@@ -54,14 +68,14 @@ def main() -> int:
             WebSocketClient, options.uri, token=token, agent=options.agent, params=dict(options.param) or None
         )
         if options.message is None:
-            from agentsocket.terminal.conversation import converse  # noqa: PLC0415  # the client alone is what others copy
+            from agentsocket.terminal.program import Habits, converse  # noqa: PLC0415  # the client alone is what others copy
 
-            talk = converse(new_client, options.token, frames_only=options.json)
+            talk = converse(new_client, options.token, Habits(options.json, options.attach, options.save_files))
         else:
             # What a shell passes need not be text.
             message = options.message.encode(errors="replace").decode()
-            talk = ask_once(new_client, message, frames_only=options.json)
-        asyncio.run(talk)
+            talk = ask_once(new_client, message, options)
+        return asyncio.run(talk)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -72,7 +86,9 @@ def main() -> int:
         refused = isinstance(exc, ServerError) and exc.code == ErrorCode.AUTHENTICATION_FAILED
         note(f"error: {explain(exc)}{'; --token or WS_AUTH_TOKEN names another' if refused else ''}")
         return 1
-    return 0
+    except OSError as exc:
+        note(f"error: {explain(exc)}")
+        return 1
 
 
 def _parse() -> argparse.Namespace:
@@ -101,6 +117,20 @@ def _parse() -> argparse.Namespace:
         default=[],
         metavar="NAME=VALUE",
         help="what the agent is to know of this session; the value is JSON, or else text; may be repeated",
+    )
+    parser.add_argument(
+        "--attach",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="a file that goes with the message, or with the first one of a conversation; may be repeated",
+    )
+    parser.add_argument(
+        "--save-files",
+        type=Path,
+        metavar="DIR",
+        help="where to put the files that the agent sends; without it they are only told of",
     )
     parser.add_argument("--json", action="store_true", help="print the frames, one a line")
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -13,7 +13,7 @@ from agentsocket.protocol.frames import Login
 Token = str | Callable[[], str | Awaitable[str | None] | None] | None
 """A token, or what gives one; a plain function runs in a thread."""
 
-FEATURES: Final = ["heartbeat"]
+FEATURES: Final = ("heartbeat", "reasoning", "progress", "data", "files")
 """What this client understands beyond the base."""
 
 TOKEN_WITHIN = 20.0
@@ -23,10 +23,20 @@ TOKEN_WITHIN = 20.0
 class Credentials:
     """What a client logs in with."""
 
-    def __init__(self, token: Token, agent: str | None, params: Mapping[str, JsonValue] | None) -> None:
+    def __init__(
+        self,
+        token: Token,
+        agent: str | None,
+        params: Mapping[str, JsonValue] | None,
+        features: Iterable[str] | None = FEATURES,
+    ) -> None:
         """Keep what a login says; raises ``ValueError`` for ``params`` that are no JSON object."""
         self._token = token
-        self._login = Login(agent=agent, features=FEATURES, params=None if params is None else dict(params))
+        self._login = Login(
+            agent=agent,
+            features=None if features is None else list(features),
+            params=None if params is None else dict(params),
+        )
         self._at_hand: list[str | None] = []
 
     @property

@@ -17,6 +17,10 @@ class MessageTooLong(ClientError, ValueError):  # noqa: N818
     """The server would close the connection because of this message; it was not sent, and nothing else is touched."""
 
 
+class FileError(ClientError):
+    """A file could not be sent or fetched, for a reason that the server has no code for; says why."""
+
+
 class NoToken(ClientError):  # noqa: N818
     """There was no token to go on with."""
 
@@ -46,8 +50,10 @@ class ServerError(ClientError):
         self.retry_after, self.scope = retry_after, scope
 
 
-def explain(error: ClientError) -> str:
+def explain(error: ClientError | OSError) -> str:
     """Return all that a person can use of an error."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
     if not isinstance(error, ServerError):
         return str(error)
     found = f", error id {error.error_id}" if error.error_id else ""

@@ -5,7 +5,10 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from agentsocket.client.errors import ClientError, ConnectionLost, ServerError, TaskCancelled
 from agentsocket.client.inbox import Inbox
@@ -15,7 +18,15 @@ from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.frames import AgentResponseFrame, AnyServerFrame, InputRequiredFrame
 
 TaskEvent = (
-    frames.AgentOutputFrame | frames.ToolCallFrame | frames.ToolResultFrame | InputRequiredFrame | AgentResponseFrame
+    frames.AgentOutputFrame
+    | frames.AgentReasoningFrame
+    | frames.ToolCallFrame
+    | frames.ToolProgressFrame
+    | frames.ToolResultFrame
+    | frames.AgentDataFrame
+    | frames.AgentFileFrame
+    | InputRequiredFrame
+    | AgentResponseFrame
 )
 
 logger = logging.getLogger("agentsocket.client")
@@ -53,6 +64,31 @@ class Request:
             self.answer.exception()  # counts as looked at: there are frames that nobody waits for
 
 
+class Shown:
+    """The files and data that one stream has had: after a gap it is told of them again, the same or newer."""
+
+    def __init__(self) -> None:
+        self._digests: dict[tuple[str, str], bytes] = {}
+        self._doubtful: set[tuple[str, str]] = set()
+
+    def have_gap(self) -> None:
+        """From now on what comes may have been there before."""
+        self._doubtful = set(self._digests)
+
+    def is_new(self, frame: TaskEvent) -> bool:
+        """Whether a frame tells what the stream does not know."""
+        match frame:
+            case frames.AgentFileFrame(file_id=name) | frames.AgentDataFrame(id=str(name)):
+                key = frame.event, name
+            case _:
+                return True
+        digest = sha256(to_json(frame, exclude={"seq"})).digest()
+        before, self._digests[key] = self._digests.get(key), digest
+        was_doubtful = key in self._doubtful
+        self._doubtful.discard(key)
+        return not (was_doubtful and before == digest)
+
+
 class Exchange:
     """The requests, streams and questions of one client."""
 
@@ -65,6 +101,8 @@ class Exchange:
         """By request id, by task id (a cancel), by task and input id (an answer), "login" and "logout"."""
         self.streams: dict[str, Inbox[TaskEvent]] = {}
         """By task id: what their consumers have not taken yet."""
+        self._shown: dict[str, Shown] = {}
+        """By task id: the files and data of those."""
         self.questions: dict[tuple[str, str], asyncio.Task[None]] = {}
         """By task and input id: those that are being answered."""
 
@@ -86,7 +124,7 @@ class Exchange:
             await self.stop(frame.task_id)
             return
         if request.inbox is not None:
-            self.streams[frame.task_id] = request.inbox
+            self.streams[frame.task_id], self._shown[frame.task_id] = request.inbox, Shown()
         request.succeed(frame.task_id)
 
     def answered(self, key: str, answer: str = "") -> None:
@@ -112,7 +150,9 @@ class Exchange:
     async def pass_on(self, frame: TaskEvent) -> None:
         """Hand an event to its stream, and wait while that is too far behind; one that stays so is given up."""
         inbox = self.streams.get(frame.task_id)
-        if inbox is not None and not await inbox.put(frame):
+        if inbox is None or not self._shown[frame.task_id].is_new(frame):
+            return
+        if not await inbox.put(frame):
             await self.give_up(frame.task_id, TaskCancelled("The task was cancelled: nobody took its events."))
 
     def conclude(self, frame: AgentResponseFrame) -> None:
@@ -123,7 +163,7 @@ class Exchange:
 
     def end(self, task_id: str, error: ClientError | None = None) -> None:
         """Tell everyone that a task has ended, with its response where there is no error."""
-        if inbox := self.streams.pop(task_id, None):
+        if inbox := self.leave(task_id):
             inbox.end(error)
         code = error.code if isinstance(error, ServerError) else None
         for key, request in list(self.requests.items()):
@@ -142,6 +182,16 @@ class Exchange:
             if asked_by == task_id:
                 question.cancel()
 
+    def leave(self, task_id: str) -> Inbox[TaskEvent] | None:
+        """Hand a task's events to nobody any more; return where they went, if anywhere."""
+        self._shown.pop(task_id, None)
+        return self.streams.pop(task_id, None)
+
+    def have_gap(self) -> None:
+        """Frames were lost: what has been shown may now be told again."""
+        for shown in self._shown.values():
+            shown.have_gap()
+
     async def stop(self, task_id: str) -> None:
         """Cancel a task that nobody waits for."""
         request = self.requests.setdefault(task_id, Request(frames.CancelRequest(task_id=task_id)))
@@ -149,7 +199,7 @@ class Exchange:
 
     async def give_up(self, task_id: str, error: Exception) -> None:
         """Cancel a task that went wrong on this side."""
-        if inbox := self.streams.pop(task_id, None):
+        if inbox := self.leave(task_id):
             inbox.end(error)
         else:
             logger.error("task %s is cancelled, for its question could not be answered", task_id, exc_info=error)
@@ -184,6 +234,7 @@ class Exchange:
             stream.end(ConnectionLost(why))
         self.requests.clear()
         self.streams.clear()
+        self._shown.clear()
         questions = list(self.questions.values())
         for question in questions:
             question.cancel()
@@ -198,11 +249,15 @@ def error_of(frame: frames.ErrorFrame) -> ServerError:
 def retell(task: frames.TaskSnapshot) -> Iterator[AnyServerFrame]:
     """Tell how a task stands in the frames that would have told it."""
     yield SnapshotOutput(task_id=task.task_id, output=task.output)
+    for file in task.files or ():
+        yield frames.AgentFileFrame(task_id=task.task_id, **file.model_dump())
+    for data in task.data or ():
+        yield frames.AgentDataFrame(task_id=task.task_id, **data.model_dump())
     for question in task.pending_inputs:
         yield InputRequiredFrame(task_id=task.task_id, **question.model_dump())
     match task.status:
         case "completed":
-            yield AgentResponseFrame(task_id=task.task_id, response=task.response or "")
+            yield AgentResponseFrame(task_id=task.task_id, response=task.response or "", result=task.result)
         case "cancelled":
             yield frames.TaskCancelled(task_id=task.task_id)
         case "failed":

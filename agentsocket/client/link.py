@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -40,6 +40,8 @@ class Connection(ClientConnection):
 
     max_message_size: int | None = None
     """Bytes of a message that the server takes, where it has told."""
+    takes_files = True
+    """Whether files can be uploaded, as far as the server has told."""
     can_beat = False
     """Whether the server answers a heartbeat now; pings it always does."""
     fate = ""
@@ -56,6 +58,7 @@ class Connection(ClientConnection):
     def agree(self, terms: LoginResponse) -> None:
         """Keep to what the server has told at the login."""
         self.max_message_size = terms.max_message_size
+        self.takes_files = terms.features is None or "files" in terms.features
         self.can_beat = "heartbeat" in (terms.features or ())
         self.watch(SILENCES * (terms.heartbeat or PING_INTERVAL))
 
@@ -119,12 +122,38 @@ class Connection(ClientConnection):
             self._watch.cancel()
 
 
+class BareConnection(ClientConnection):
+    """A connection on which nothing has been said: its transport is for another protocol than WebSocket."""
+
+    async def handshake(self, *_: Any, **__: Any) -> None:
+        """Say nothing."""
+
+    def start_keepalive(self) -> None:
+        """Send no pings."""
+
+
 async def open_connection(uri: str) -> Connection:
     """Open a connection. Raises ``ConnectionLost`` where there is no server, or no way to it."""
+    opened = cast("Connection", await _open(uri, Connection))
+    opened.watch(SILENCES * PING_INTERVAL)
+    return opened
+
+
+async def open_stream(uri: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open the same connection, through the same proxy and TLS, for plain HTTP. Raises as ``open_connection``."""
+    transport = (await _open(uri, BareConnection)).transport
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
+
+
+async def _open(uri: str, kind: type[ClientConnection]) -> ClientConnection:
     proxy = None
     try:
         proxy = proxy_for(uri)
-        connection = await connect(
+        return await connect(
             uri,
             proxy=proxy,
             compression=None,
@@ -133,13 +162,10 @@ async def open_connection(uri: str) -> Connection:
             close_timeout=2,
             ping_interval=PING_INTERVAL,
             ping_timeout=None,  # the pong may stand behind megabytes; that bytes come is sign enough
-            create_connection=Connection,
+            create_connection=kind,
         )
     except (OSError, ValueError, ImportError, WebSocketException) as exc:
         raise ConnectionLost(_why(exc, uri, proxy)) from exc
-    opened = cast("Connection", connection)
-    opened.watch(SILENCES * PING_INTERVAL)
-    return opened
 
 
 async def await_answer(answer: asyncio.Future[T], connection: Callable[[], Connection | None]) -> T:

@@ -74,6 +74,22 @@ def one_line(frame: str) -> str:
     return CONTROLS.sub(lambda char: f"\\u{ord(char[0]):04x}", re.sub(r"[\n\r\t]", " ", frame))
 
 
+def one_row(text: str, limit: int) -> str:
+    """Make a text one harmless line of at most so many characters."""
+    line = re.sub(r"[\n\t]", " ", clean(text))
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def amount(size: int) -> str:
+    """Say how much so many bytes are: ``20.5 kB``."""
+    if size == 1:
+        return "1 byte"
+    number, units = float(size), ["bytes", "kB", "MB", "GB", "TB"]
+    while number >= 999.5 and len(units) > 1:  # noqa: PLR2004  # what would be written with four digits
+        number, units = number / 1000, units[1:]
+    return f"{number:.1f} {units[0]}" if units[0] != "bytes" and number < 100 else f"{number:.0f} {units[0]}"  # noqa: PLR2004
+
+
 def say(line: str, end: str = "\n") -> None:
     """Print to standard output, at once; what that has no characters for is replaced."""
     encoding = sys.stdout.encoding or "utf-8"
@@ -83,3 +99,8 @@ def say(line: str, end: str = "\n") -> None:
 def note(line: str) -> None:
     """Print what is not the answer, to standard error."""
     print(clean(line), file=sys.stderr, flush=True)
+
+
+def write_note(text: str) -> None:
+    """Write to standard error as it is."""
+    print(text, end="", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from agentsocket.client.exchange import Exchange, error_of, retell
 from agentsocket.client.inbox import Inbox
 from agentsocket.client.link import ANSWER_WITHIN, Connection, may_reconnect, open_connection
 from agentsocket.client.renewal import Renewal
+from agentsocket.client.uploads import Uploads
 from agentsocket.protocol import frames
 from agentsocket.protocol.codec import decode_server_frame, encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
@@ -36,12 +37,14 @@ class Reader:
         credentials: Credentials,
         renewal: Renewal,
         exchange: Exchange,
+        uploads: Uploads,
         on_input: Callable[[InputRequiredFrame], Any] | None,
         on_connection: Callable[[bool], object] | None,
         backoff: Callable[[], Iterable[float]],
     ) -> None:
         """Start without a connection; the client says what each of these is."""
         self._uri, self._credentials, self._renewal, self._exchange = uri, credentials, renewal, exchange
+        self._uploads = uploads
         self._on_input, self._on_connection, self._backoff = on_input, on_connection, backoff
         self.socket: Connection | None = None
         """The connection; after a break the old one, until the session is taken up on another."""
@@ -71,7 +74,9 @@ class Reader:
         self._renewal.end()
         for listener in self.listeners:
             listener.end(error)
-        await self._exchange.abandon(str(error or "This client has closed the connection."))
+        why = str(error or "This client has closed the connection.")
+        self._uploads.abandon(why)
+        await self._exchange.abandon(why)
         if socket is not None:
             await socket.end()
 
@@ -99,8 +104,6 @@ class Reader:
     async def _dispatch(self, frame: AnyServerFrame | None) -> None:
         exchange = self._exchange
         match frame:
-            case frames.AgentOutputFrame() | frames.ToolCallFrame() | frames.ToolResultFrame():
-                await exchange.pass_on(frame)
             case InputRequiredFrame():
                 if self._on_input is not None:
                     exchange.consult(self._on_input, frame)
@@ -111,10 +114,18 @@ class Reader:
                 exchange.end(frame.task_id, TaskCancelled("The task was cancelled."))
             case frames.AgentRequestReceived():
                 await exchange.confirm(frame)
+            case (
+                frames.UploadProgress(upload_id=upload_id)
+                | frames.UploadComplete(upload_id=upload_id)
+                | frames.ErrorFrame(upload_id=str(upload_id))
+            ):
+                self._uploads.take(upload_id, frame)
             case frames.ErrorFrame():
                 exchange.refuse(frame)
             case LoginResponse() | frames.RefreshResponse() | frames.LogoutResponse():
                 self._take_answer(frame)
+            case frames.TaskFrame():
+                await exchange.pass_on(frame)
 
     def _take_answer(self, frame: LoginResponse | frames.RefreshResponse | frames.LogoutResponse) -> None:
         match frame:
@@ -128,6 +139,7 @@ class Reader:
             case frames.LogoutResponse():
                 self.session = None
                 self._renewal.end()
+                self._uploads.abandon("The session has ended.")
                 self._exchange.answered("logout")
 
     def _enter(self, session: LoginResponse) -> None:
@@ -211,6 +223,7 @@ class Reader:
         for request in list(self._exchange.requests.values()):
             request.resent = True
             await socket.say(request.text)
+        await self._uploads.go_on()
         if resumed.lossless is not False:
             return
         before, self._last_seq = self._last_seq, resumed.last_seq or 0
@@ -219,6 +232,7 @@ class Reader:
         except ConnectionClosed:
             self._last_seq = before  # so that the next resume tells of these losses again
             raise
+        self._exchange.have_gap()
         tasks = resumed.tasks or []
         for task_id in streams - {task.task_id for task in tasks}:
             error = ConnectionLost("The connection was lost for so long that the server forgot the task.")

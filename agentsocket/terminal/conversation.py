@@ -2,38 +2,41 @@
 
 import asyncio
 import contextlib
-import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from agentsocket.client.client import WebSocketClient, full_jitter
+from agentsocket.client.client import TaskEvent, WebSocketClient, full_jitter
 from agentsocket.client.errors import ClientError, ConnectionLost, NoToken, ServerError, TaskCancelled, explain
 from agentsocket.client.person import answer_of_nobody
 from agentsocket.client.reader import TRY_AGAIN
-from agentsocket.protocol.frames import InputRequiredFrame, UserCard
-from agentsocket.terminal.history import History, history_file
-from agentsocket.terminal.keyboard import Keyboard, PlainKeyboard, TerminalKeyboard, size
+from agentsocket.protocol.frames import AgentFileFrame, InputRequiredFrame
+from agentsocket.terminal.files import Files
+from agentsocket.terminal.history import History
+from agentsocket.terminal.keyboard import Keyboard, size
 from agentsocket.terminal.question import Question, Unclear
-from agentsocket.terminal.screen import LiveScreen, Row, Screen, ScreenLog
-from agentsocket.terminal.task_view import MAX_NAME, TaskView
-from agentsocket.terminal.text import RED, duration, flat
+from agentsocket.terminal.screen import Row, Screen
+from agentsocket.terminal.task_view import TaskView
+from agentsocket.terminal.text import RED, duration, fit
 
 HELP: Final = """\
 A line is a request, and several may run at once. While a task asks something, a line is the answer.
   /cancel [n]   stop task n, or the newest, as Ctrl-C does on an empty line
   /tasks        what is running
   /ask ...      a request, also while a task asks something, or one that begins with a slash
+  /attach FILE  send a file with the next message; /detach takes all of them back
+  /save n [DIR] keep file n, or the newest, here or in that folder
+  /thoughts     what was thought last
   /raw          show the frames that come, or show them no longer
   /quit         leave, as Ctrl-D does; what still runs is stopped"""
 
 WAITS: Final = "waits for you"
 
-COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/raw", "/help", "/quit"}
+COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/attach", "/detach", "/save", "/thoughts", "/raw", "/help", "/quit"}
 
 
 @dataclass(eq=False)
@@ -50,17 +53,26 @@ class Running:
 class Conversation:
     """One person and one session. What a person types runs side by side, the lines of a pipe one after the other."""
 
-    def __init__(
-        self, client: WebSocketClient, keyboard: Keyboard, screen: Screen, history: History, *, frames_only: bool
+    def __init__(  # noqa: PLR0913  # what a conversation is made of
+        self,
+        client: WebSocketClient,
+        keyboard: Keyboard,
+        screen: Screen,
+        history: History,
+        files: Files,
+        *,
+        frames_only: bool,
     ) -> None:
         """Prepare; with ``frames_only`` the frames are shown, and of the tasks nothing but their questions."""
         self._client, self._keyboard, self._screen, self._history = client, keyboard, screen, history
+        self._files = files
         self._frames_only, self._raw = frames_only, frames_only
         self._is_tty = sys.stdin.isatty()
         self._running: list[Running] = []
         self._questions: list[Question] = []
         self._unfinished = False
         self._number = 0
+        self._thought = ""
         self._lost_at: float | None = None
 
     async def hold(self, listening: asyncio.Task[None]) -> None:
@@ -143,6 +155,7 @@ class Conversation:
             draft = self._questions[0].draft if self._questions else ""
             if not self._is_tty:
                 await asyncio.gather(*(running.following for running in self._running if running.following))
+                await self._files.finish()
 
     async def _take(self, line: str) -> bool:
         """Do what a line says; false where it says to leave."""
@@ -175,6 +188,15 @@ class Conversation:
                 self._cancel(rest.strip("[]"))
             case "/ask" if rest:
                 self._start(rest)
+            case "/attach":
+                self._files.attach_typed(rest)
+            case "/detach":
+                self._files.detach()
+            case "/thoughts":
+                views = [running.view for running in self._running if running.view.thought]
+                self._screen.note(views[-1].thought if views else self._thought or "Nothing was thought.")
+            case "/save":
+                self._files.save_typed(rest)
 
     async def _answer(self, question: Question, line: str) -> None:
         try:
@@ -199,31 +221,51 @@ class Conversation:
         self._number += 1
         running = Running(TaskView(self._number, message, self._screen))
         self._running.append(running)
-        running.following = asyncio.create_task(self._follow(running))
+        attached = self._files.hand_out()
+        running.following = asyncio.create_task(self._follow(running, attached))
         self._tag()
         self._screen.echo(f"{running.view.tag}> {message}", apart=True)
+        for path in attached:
+            running.view.note(f"+ {path.name}")
+            running.view.sending = "sending"
 
-    async def _follow(self, running: Running) -> None:
+    async def _follow(self, running: Running, attached: Sequence[Path]) -> None:
         """Show a task to its end."""
         view = running.view
         try:
-            async with contextlib.aclosing(
-                self._client.stream(view.message, on_start=running.task_id.set_result)
-            ) as events:
+            async with contextlib.aclosing(self._stream(running, attached)) as events:
                 async for event in events:
                     if isinstance(event, InputRequiredFrame):
                         await self._ask(running, event)
+                    elif isinstance(event, AgentFileFrame):
+                        self._files.receive(event, view)
                     elif not self._frames_only:
                         view.show(event)
         except TaskCancelled:
             view.note("Stopped.")
-        except ClientError as exc:
+        except asyncio.CancelledError:
+            if running.stopping is None:
+                raise
+            view.note("Stopped.")  # before there was a task
+        except (ClientError, OSError) as exc:
             view.note(f"error: {explain(exc)}", RED)
+            if isinstance(exc, ConnectionLost) and not running.task_id.done():
+                self._files.attach(attached)  # nobody has got them
         finally:
             self._forget(running)
 
+    def _stream(self, running: Running, attached: Sequence[Path]) -> AsyncGenerator[TaskEvent, None]:
+        def begin(task_id: str) -> None:
+            running.view.sending = ""
+            running.task_id.set_result(task_id)
+
+        return self._client.stream(
+            running.view.message, attachments=attached, on_upload=running.view.tell_upload, on_start=begin
+        )
+
     def _forget(self, running: Running) -> None:
         self._running.remove(running)
+        self._thought = running.view.thought or self._thought
         self._questions = [question for question in self._questions if question.view is not running.view]
         if running.stopping:
             running.stopping.cancel()
@@ -275,6 +317,8 @@ class Conversation:
         if running.stopping is None:
             running.view.status = "stopping"
             running.stopping = asyncio.create_task(self._cancel_request(running))
+            if running.view.sending and running.following:
+                running.following.cancel()
 
     async def _cancel_request(self, running: Running) -> None:
         # How it ends is told by its stream.
@@ -291,6 +335,8 @@ class Conversation:
         if self._questions:
             question = self._questions[0]
             rows.append(Row(f"{question.view.tag}? {question.hint}"))
+        if self._files.attached:
+            rows.append(Row(fit(f"+ {', '.join(self._files.names)}", size()[0])))
         share = max(1, (room - len(rows)) // max(1, len(self._running)))
         return [row for running in self._running for row in running.view.happening(share, size()[0])] + rows
 
@@ -298,51 +344,3 @@ class Conversation:
         if not self._keyboard.typed():
             self._unfinished = False
         return "? " if self._questions and not self._unfinished else "> "
-
-
-async def converse(new_client: Callable[..., WebSocketClient], token: str | None, *, frames_only: bool) -> None:
-    """Hold a conversation on standard input and output. Raises ``ClientError`` where there is no session any more.
-
-    ``new_client`` makes the client, given further options; ``token`` is what the history is to keep out.
-    """
-    history = History(history_file(), {secret for secret in (token, os.environ.get("WS_AUTH_TOKEN")) if secret})
-    keyboard, screen = _instruments(history, plain=frames_only)
-    logging.getLogger("agentsocket.client").addHandler(ScreenLog(screen))
-
-    def tell(connected: bool) -> None:  # noqa: FBT001  # as the client calls it
-        conversation.tell_connection(connected=connected)
-
-    client = new_client(resumable=True, on_connection=tell)
-    conversation = Conversation(client, keyboard, screen, history, frames_only=frames_only)
-    await client.connect()
-    listening = asyncio.create_task(conversation.listen())
-    try:
-        await client.login()
-        if sys.stdin.isatty():
-            screen.note(f"Connected{_named(client.user)}. Type a message, or /help; Ctrl-D leaves.")
-        async with keyboard:
-            await conversation.hold(listening)
-    finally:
-        await client.close()
-        if sys.stdin.isatty():
-            listening.cancel()  # it may be waiting for another session
-        await asyncio.wait([listening])
-
-
-def _named(user: UserCard | None) -> str:
-    return f" as {flat(user.name or user.id, MAX_NAME)}" if user else ""
-
-
-def _instruments(history: History, *, plain: bool) -> tuple[Keyboard, Screen]:
-    """Choose what to read from and to write to."""
-    simple = os.environ.get("TERM", "dumb") == "dumb" or not (sys.stdin.isatty() and sys.stdout.isatty())
-    if plain or simple:
-        return PlainKeyboard(), Screen()
-    keyboard: Keyboard
-    try:
-        from agentsocket.terminal.prompt_toolkit_keyboard import PromptToolkitKeyboard  # noqa: PLC0415  # optional
-    except ImportError:
-        keyboard = TerminalKeyboard(history)
-    else:
-        keyboard = PromptToolkitKeyboard(history)
-    return keyboard, LiveScreen(keyboard, color=not os.environ.get("NO_COLOR"))

@@ -75,6 +75,25 @@ def wrap(text: str, width: int) -> Iterator[str]:
         yield line[start:]
 
 
+def fit(text: str, width: int) -> str:
+    """Cut a harmless line to so many columns, and say so where it was longer."""
+    if cells(text) <= width:
+        return text
+    end = used = 0
+    for char in text:
+        used += _cells(char)
+        if used >= width:
+            break
+        end += 1
+    return f"{text[:end]}…"
+
+
+def bar(done: float, width: int) -> str:
+    """Draw how much is done, from 0 to 1, in so many columns."""
+    full = round(min(1.0, max(0.0, done)) * width)
+    return "█" * full + "░" * (width - full)
+
+
 def wrapped(text: str, width: int) -> str:
     """Break harmless text into rows, unless it is too long for that to look like anything."""
     return "\n".join(wrap(text, width)) if len(text) <= MAX_RENDERED else text
