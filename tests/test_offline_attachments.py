@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import io
 import struct
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +17,8 @@ from agentsocket.files.kinds import clean_name
 from agentsocket.offline_agent import text_file
 from agentsocket.offline_agent.agent import OfflineAgent
 from agentsocket.offline_agent.columns import MAX_POINTS
-from agentsocket.offline_agent.command import LocalFile
+from agentsocket.offline_agent.command import LocalFile, Terminal, main
+from agentsocket.protocol.events import AgentReasoning, ToolProgress, ToolResult
 from tests.offline import Recorder, ask
 from tests.support import logged_in, serving
 from tests.test_offline_session import terminal
@@ -340,16 +343,42 @@ def test_on_the_terminal_files_are_attached_and_written(tmp_path: Path) -> None:
     assert pixels_of((tmp_path / "sales-chart.png").read_bytes())
 
 
-def test_on_the_terminal_progress_is_shown() -> None:
-    with terminal("count down from 1") as process:
-        _, shown = process.communicate(timeout=10)
-    assert "… 0/1 1 second to go\n1…\n… 1/1 0 seconds to go\n←" in shown
+class Screen(io.StringIO):
+    def __init__(self, *, is_screen: bool) -> None:
+        super().__init__()
+        self._is_screen = is_screen
+
+    def isatty(self) -> bool:
+        return self._is_screen
+
+
+@pytest.mark.parametrize("is_screen", [True, False], ids=["a screen", "a file"])
+async def test_on_the_terminal_thoughts_are_pale_and_progress_stays_in_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+    is_screen: bool,  # noqa: FBT001  # a parameter of the test
+) -> None:
+    screen = Screen(is_screen=is_screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    turn = Terminal()
+    for piece in ("So ", "it is."):
+        await turn.emit(AgentReasoning(reasoning=piece))
+    for step in (1, 2):
+        await turn.emit(ToolProgress(progress=step, total=2, message="reading"))
+    await turn.emit(ToolProgress())
+    await turn.emit(ToolResult(tool_name="read", tool_output="done"))
+    if is_screen:
+        again = "\r\x1b[K"
+        pale = "\x1b[2mSo \x1b[0m\x1b[2mit is.\x1b[0m\n"
+        assert screen.getvalue() == f"{pale}… 1/2 reading{again}… 2/2 reading{again}…{again}← read: done\n"
+    else:
+        assert screen.getvalue() == "So it is.\n… 1/2 reading\n… 2/2 reading\n…\n← read: done\n"
 
 
 @pytest.mark.parametrize("wrong", ["missing.csv", "."])
-def test_on_the_terminal_a_file_that_is_none_is_wrong_usage(tmp_path: Path, wrong: str) -> None:
-    with terminal("What is in it?", "--attach", wrong, cwd=tmp_path) as process:
-        _, shown = process.communicate(timeout=10)
-    assert process.returncode == 2
-    assert "Traceback" not in shown
-    assert wrong in shown.splitlines()[-1]
+def test_on_the_terminal_a_file_that_is_none_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["test.py", "What is in it?", "--attach", wrong])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert wrong in capsys.readouterr().err.splitlines()[-1]
