@@ -162,9 +162,13 @@ async def test_names_of_columns_are_made_harmless(tmp_path: Path) -> None:
 
 
 async def test_files_of_one_name_are_told_apart_and_the_message_is_answered_too(tmp_path: Path) -> None:
-    turn = attached(tmp_path, ("a.txt", b"one"), ("a.txt", b"one two"))
+    turn = attached(tmp_path, ("a.txt", b"one"), ("a.txt (2)", b"1 2 3"), ("a.txt", b"one two"))
     answer = await ask("Summarise the files. What is 6 * 7? Who won the world cup?", turn=turn)
-    assert [call.tool_kwargs["name"] for call in turn.calls if "name" in call.tool_kwargs] == ["a.txt", "a.txt (2)"]
+    assert [call.tool_kwargs["name"] for call in turn.calls if "name" in call.tool_kwargs] == [
+        "a.txt",
+        "a.txt (2)",
+        "a.txt (3)",
+    ]
     assert "1 line and 1 word" in answer
     assert "1 line and 2 words" in answer
     assert '6 * 7 is 42. I did not understand "Who won the world cup".' in answer

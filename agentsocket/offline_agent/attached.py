@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from itertools import chain
+from itertools import chain, count
 from pathlib import PurePath
 from typing import Final
 
@@ -35,8 +35,9 @@ _WRITTEN: Final = {"utf-8": "", "utf-8-sig": "", "cp1252": " in Latin-1"}
 def by_name(turn: Turn) -> Mapping[str, Attachment]:
     """The files that came with a request, each by a name that no other of them has."""
     named: dict[str, Attachment] = {}
-    for number, file in enumerate(turn.attachments, 1):
-        named[file.name if file.name not in named else f"{file.name} ({number})"] = file
+    for file in turn.attachments:
+        names = chain([file.name], (f"{file.name} ({number})" for number in count(2)))
+        named[next(name for name in names if name not in named)] = file
     return named
 
 

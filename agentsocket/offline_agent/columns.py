@@ -18,7 +18,7 @@ MAX_NAME = 40
 """Characters of a column's name that are repeated."""
 
 _MAX_NUMBER = 40
-_BATCH = 1024
+_BATCH = 256
 _BEGINNINGS: Final = frozenset("+-.0123456789 nNiI")
 _THOUSANDS: Final = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 _ROWS_LOOKED_AT = 50
