@@ -1,19 +1,24 @@
 """Every agent of ``docs/content.md``, served as it stands, to real clients."""
 
+import asyncio
 import base64
 import contextlib
+import os
 import re
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import Peer, load_agent, logged_in, serving
+from tests.support import PATIENCE, Peer, load_agent, logged_in, serving
 from tests.wire import handshake, wired
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "content.md").read_text()
-ALL_OF_IT, GENERATOR, TOOL, READER = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs" / "content.md").read_text()
+ALL_OF_IT, GENERATOR, TOOL, READER, CLIENT = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 
 ALL = ["reasoning", "progress", "data", "files"]
 
@@ -108,3 +113,22 @@ async def test_an_agent_reads_what_is_attached(tmp_path: Path, features: list[st
         file_id = (await peer.expect("upload_complete"))["file_id"]
         frames = await frames_of(peer, "hello", attachments=[file_id])
         assert frames[-1][1]["response"] == "a.txt (text/plain, 2 bytes): b'hi'"
+
+
+async def test_a_client_attaches_a_file_and_fetches_what_the_agent_sends(tmp_path: Path) -> None:
+    (tmp_path / "sales.csv").write_text("month,revenue\nJan,10\nFeb,30\n")
+    async with serving(load_agent("test:create_agent")) as server:
+        program = CLIENT.replace("WebSocketClient()", f'WebSocketClient("ws://127.0.0.1:{server.port}")')
+        assert program != CLIENT
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, cwd=tmp_path, env=environment, stdout=PIPE, stderr=PIPE
+        )
+        async with asyncio.timeout(2 * PATIENCE):
+            printed, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    said = printed.decode()
+    assert said.startswith("(thinks: This needs read_attachment")
+    assert "sales-chart.png" in said
+    assert (tmp_path / "sales-chart.png").read_bytes().startswith(b"\x89PNG")
+    assert said.endswith("revenue: 2 numbers, min 10, mean 20, max 30\n")
