@@ -1,13 +1,24 @@
 """What the tests of the agent that ships share: a turn that records."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
-from agentsocket.agent.contract import Agent
+from agentsocket.agent.contract import Agent, AgentError, Attachment
 from agentsocket.offline_agent.agent import OfflineAgent
-from agentsocket.protocol.events import AgentOutput, Emitted, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import (
+    AgentFile,
+    AgentOutput,
+    AgentReasoning,
+    Emitted,
+    InputRequired,
+    ToolCall,
+    ToolProgress,
+    ToolResult,
+)
 from tests.support import BareTurn
 
 PATIENCE = 10.0
@@ -15,10 +26,20 @@ PATIENCE = 10.0
 
 
 class Recorder(BareTurn):
-    """A turn that keeps what an agent emits, and answers what it asks."""
+    """A turn that keeps what an agent emits, and answers what it asks.
 
-    def __init__(self, answer: JsonValue = None) -> None:
+    ``events`` is what every client is sent, ``reasoning`` and ``progress`` what only some are.
+    """
+
+    def __init__(self, answer: JsonValue = None, attachments: Sequence[Attachment] = ()) -> None:
+        self.attachments = attachments
         self.events: list[Emitted] = []
+        self.reasoning = ""
+        self.progress: list[ToolProgress] = []
+        self.files: dict[str, tuple[AgentFile, bytes]] = {}
+        self.no_room = ""
+        """Why no file can be sent, where that is so."""
+        self.stopping = False
         self.questions: list[InputRequired] = []
         self.asked = asyncio.Event()
         self.answered = asyncio.Event()
@@ -28,9 +49,32 @@ class Recorder(BareTurn):
             self.answered.set()
 
     async def emit(self, event: Emitted) -> None:
-        self.events.append(event)
+        if isinstance(event, AgentReasoning):
+            self.reasoning += event.reasoning
+        elif isinstance(event, ToolProgress):
+            self.progress.append(event)
+        else:
+            self.events.append(event)
         self._more.set()
         await asyncio.sleep(0)
+
+    def emit_blocking(self, event: Emitted) -> None:
+        if self.stopping:
+            raise asyncio.CancelledError
+        assert isinstance(event, ToolProgress)
+        self.progress.append(event)
+
+    def send_file_blocking(
+        self, path_or_bytes: Any, name: Any = None, media_type: Any = None, tool_call_id: Any = None
+    ) -> AgentFile:
+        if self.no_room:
+            raise AgentError(self.no_room)
+        data = path_or_bytes if isinstance(path_or_bytes, bytes) else Path(path_or_bytes).read_bytes()
+        file = AgentFile(
+            tool_call_id=tool_call_id, file_id=name, name=name, media_type=media_type, size=len(data), url=name
+        )
+        self.files[name] = file, data
+        return file
 
     async def ask(self, question: InputRequired) -> JsonValue:
         self.questions.append(question)

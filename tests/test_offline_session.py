@@ -156,7 +156,8 @@ def test_on_the_terminal_the_answer_is_on_stdout_and_the_tools_are_on_stderr() -
     with terminal("What is 6 * 7?") as process:
         answer, tools = process.communicate(timeout=PATIENCE)
     assert (process.returncode, answer) == (0, "6 * 7 is 42.\n")
-    assert tools == "→ calculate(expression='6 * 7')\n← calculate: 6 * 7 is 42.\n"
+    plan = 'This needs calculate(expression="6 * 7").\n'
+    assert tools == f"{plan}→ calculate(expression='6 * 7')\n← calculate: 6 * 7 is 42.\n"
 
 
 def test_on_the_terminal_an_approval_is_asked_for() -> None:

@@ -5,6 +5,7 @@ To the server it is an agent like any other; ``create_agent`` makes one for each
 """
 
 import asyncio
+import dataclasses
 import inspect
 import logging
 import os
@@ -16,11 +17,20 @@ from typing import Any, Final
 
 from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.contract import Agent, AgentError, Turn
-from agentsocket.offline_agent.conversation import Exchange, not_understood, partly_understood, reply
+from agentsocket.offline_agent.attached import READ_ATTACHMENT, by_name
+from agentsocket.offline_agent.conversation import (
+    Exchange,
+    is_about_files,
+    not_understood,
+    paragraphs,
+    partly_understood,
+    plan,
+    reply,
+)
 from agentsocket.offline_agent.tool import TOOL_CONTEXT, Tool, ToolContext, ToolError
 from agentsocket.offline_agent.toolbox import TOOLS
 from agentsocket.offline_agent.understanding import MAX_CALLS, MAX_MESSAGE, Call, understand
-from agentsocket.protocol.events import AgentOutput, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, AgentReasoning, ToolCall, ToolResult
 
 MAX_EXCHANGES = 50
 """Remembered in a session; the oldest are forgotten first."""
@@ -36,8 +46,8 @@ class OfflineAgent:
 
     title: Final = "Built-in agent"
     description: Final = (
-        "Knows the time anywhere, does arithmetic, dates and units, keeps notes and counts down. It asks before it "
-        "deletes anything."
+        "Knows the time anywhere, does arithmetic, dates and units, keeps notes, counts down, and reads the texts and "
+        "tables that you attach. It asks before it deletes anything."
     )
     starters: Final = (
         "What time is it in Tokyo, in Paris and in New York?",
@@ -62,17 +72,23 @@ class OfflineAgent:
         return answer
 
     async def _answer(self, message: str, history: Sequence[Exchange], turn: Turn) -> tuple[list[Call], str]:
+        attached = [Call(READ_ATTACHMENT, {"name": name}) for name in by_name(turn)]
         if len(message) > MAX_MESSAGE:
-            return [], f"I read messages of up to {MAX_MESSAGE} characters, and this one has {len(message)}."
+            calls = attached[:MAX_CALLS]
+            too_long = f"I read messages of up to {MAX_MESSAGE} characters, and this one has {len(message)}."
+            return calls, paragraphs([*await _run_tools(calls, turn), too_long])
         earlier = [call for exchange in history for call in exchange.calls]
         request = understand(message, self._tools, earlier[-1] if earlier else None)
-        calls = request.calls[:MAX_CALLS]
+        wanted = attached + request.calls
+        calls = wanted[:MAX_CALLS]
+        unread = [part for part in request.unread if not (attached and is_about_files(part))]
+        await turn.emit(AgentReasoning(reasoning=plan(calls, unread)))
         sentences = await _run_tools(calls, turn)
-        if len(request.calls) > MAX_CALLS:
+        if len(wanted) > MAX_CALLS:
             sentences.append(f"I do at most {MAX_CALLS} things at a time, so I have left out the rest.")
         # What is left goes to small talk: a part of the message, or all of it where no tool was asked for.
-        rest = request.unread or ([] if calls else [message])
-        return calls, " ".join(sentences + self._talk(rest, history, alone=not calls))
+        rest = unread or ([] if calls else [message])
+        return calls, paragraphs(sentences + self._talk(rest, history, alone=not calls))
 
     def _talk(self, parts: Sequence[str], history: Sequence[Exchange], *, alone: bool) -> list[str]:
         replies = {part: reply(part, history, self._tools) for part in parts}
@@ -103,6 +119,7 @@ async def _run_lane(lane: Sequence[Call], turn: Turn) -> dict[Call, str]:
 
 async def _run_tool(call: Call, turn: Turn) -> str:
     name, call_id = call.tool.name, secrets.token_hex(8)
+    TOOL_CONTEXT.set(dataclasses.replace(TOOL_CONTEXT.get(), call_id=call_id))
     await turn.emit(ToolCall(tool_name=name, tool_kwargs=call.arguments, tool_call_id=call_id))
     is_error = None
     try:

@@ -2,19 +2,46 @@
 
 import argparse
 import asyncio
+import mimetypes
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from agentsocket.agent.contract import AgentError, Attachment, Context
 from agentsocket.files.kinds import UNKNOWN_TYPE, clean_name
 from agentsocket.offline_agent.agent import create_agent
-from agentsocket.protocol.events import AgentFile, AgentOutput, Emitted, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import (
+    AgentFile,
+    AgentOutput,
+    AgentReasoning,
+    Emitted,
+    InputRequired,
+    ToolCall,
+    ToolProgress,
+    ToolResult,
+)
+
+DIM, PLAIN, AFRESH = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
+"""What a terminal takes as commands: write paler from here, or as ever; begin the line anew."""
+
+
+class LocalFile(NamedTuple):
+    """A file that is attached."""
+
+    name: str
+    media_type: str
+    size: int
+    path: Path
+
+    async def read(self) -> bytes:
+        """Return its bytes."""
+        return await asyncio.to_thread(self.path.read_bytes)
 
 
 class Terminal:
@@ -22,15 +49,25 @@ class Terminal:
 
     context = Context("")
     params: Mapping[str, JsonValue] = MappingProxyType({})
-    attachments: Sequence[Attachment] = ()
     ended = False
 
-    def __init__(self) -> None:
+    def __init__(self, attachments: Sequence[Attachment] = ()) -> None:
+        """Ask with these files."""
+        self.attachments = attachments
         self._open_calls = 0
+        self._is_screen = sys.stderr.isatty()
+        self._mid_line = ""
+        """What the line that is being written ends with."""
 
     async def emit(self, event: Emitted) -> None:
         """Show the event; text only while a tool runs, for the answer comes at the end anyway."""
+        if not isinstance(event, AgentReasoning):
+            self._end_line()
         match event:
+            case AgentReasoning():
+                self._think(event.reasoning)
+            case ToolProgress():
+                self._show_progress(event)
             case ToolCall():
                 self._open_calls += 1
                 arguments = ", ".join(f"{name}={value!r}" for name, value in event.tool_kwargs.items())
@@ -41,6 +78,21 @@ class Terminal:
             case AgentOutput() if self._open_calls:
                 sys.stderr.write(f"{event.output.strip()}\n")
         sys.stderr.flush()
+
+    def _think(self, reasoning: str) -> None:
+        sys.stderr.write(f"{DIM}{reasoning}{PLAIN}" if self._is_screen else reasoning)
+        self._mid_line = "\n"
+
+    def _show_progress(self, progress: ToolProgress) -> None:
+        """On a screen in one line, which the next one replaces."""
+        total = "" if progress.total is None else f"/{progress.total:g}"
+        how_far = "" if progress.progress is None else f" {progress.progress:g}{total}"
+        sys.stderr.write(f"…{how_far} {progress.message or ''}".rstrip())
+        self._mid_line = AFRESH if self._is_screen else "\n"
+
+    def _end_line(self) -> None:
+        sys.stderr.write(self._mid_line)
+        self._mid_line = ""
 
     def emit_blocking(self, event: Emitted) -> None:
         """Show the event, from a thread."""
@@ -77,6 +129,7 @@ class Terminal:
                 file.write(data)
         except OSError as exc:
             raise AgentError(f"{name} could not be written: {exc.strerror}") from exc
+        self._end_line()
         sys.stderr.write(f"↓ {name}\n")
         media_type = media_type or UNKNOWN_TYPE
         return AgentFile(
@@ -89,6 +142,7 @@ class Terminal:
         try:
             # This holds up the loop, on which nobody else depends. The loop's own handler of Ctrl-C could not end it.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._end_line()
             sys.stderr.write(f"{question.prompt}{' [y/N] ' if question.kind == 'approval' else ' '}")
             sys.stderr.flush()
             return sys.stdin.readline().strip() or None
@@ -104,9 +158,18 @@ def main() -> int:
     """Answer the message on the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python test.py", description="Ask the agent that ships, without a server.")
     parser.add_argument("message", nargs="+", help='for example: "What time is it in Tokyo?"')
-    message = " ".join(parser.parse_args().message).encode(errors="replace").decode()
+    parser.add_argument(
+        "--attach",
+        metavar="FILE",
+        action="append",
+        default=[],
+        type=_local_file,
+        help="send this file along; repeatable",
+    )
+    given = parser.parse_args()
+    message = " ".join(given.message).encode(errors="replace").decode()
     try:
-        answer = asyncio.run(create_agent().run(message, Terminal()))
+        answer = asyncio.run(create_agent().run(message, Terminal(given.attach)))
     except KeyboardInterrupt:
         return 130  # what shells expect after Ctrl-C
     except AgentError as exc:
@@ -114,3 +177,14 @@ def main() -> int:
         return 1
     sys.stdout.write(f"{answer if isinstance(answer, str) else answer.response}\n")
     return 0
+
+
+def _local_file(path: str) -> LocalFile:
+    file = Path(path)
+    try:
+        size = file.stat().st_size
+        if not file.is_file():
+            raise argparse.ArgumentTypeError(f"{path} is no file")
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(f"{path}: {exc.strerror}") from exc
+    return LocalFile(clean_name(file.name), mimetypes.guess_type(file.name)[0] or UNKNOWN_TYPE, size, file)

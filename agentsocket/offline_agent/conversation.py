@@ -29,6 +29,11 @@ _HELP = re.compile(
     r"|\bwhat (?:tools|can i ask)\b|\bhelp me[\s!?.]*$",
     re.IGNORECASE,
 )
+_ABOUT_FILES = re.compile(
+    r"\b(?:files?|texts?|tables?|csv|attach\w*|summar\w*|describ\w*|analy[sz]\w*|read|look|draw|chart|plot|graph"
+    r"|columns?|rows?|lines?|words?|numbers?|averages?|means?|min\w*|max\w*|contain\w*|inside)\b",
+    re.IGNORECASE,
+)
 _THANKS = re.compile(r"\b(?:thanks|thank you|thx|cheers)\b", re.IGNORECASE)
 _GREETING = re.compile(r"\s*(?:hello|hi|hey|good (?:morning|afternoon|evening)|how are you)\b", re.IGNORECASE)
 _PARTING = re.compile(r"\s*(?:good ?bye|bye|see you|good night)\b", re.IGNORECASE)
@@ -56,6 +61,33 @@ def reply(text: str, history: Sequence[Exchange], tools: Sequence[Tool]) -> str 
     if _GREETING.match(text):
         return f'Hello! {_ABOUT_ME} Say "help" to see what I can do.'
     return "Goodbye!" if _PARTING.match(text) else None
+
+
+def plan(calls: Sequence[Call], unread: Sequence[str]) -> str:
+    """Tell what a message was understood to need, before it is done."""
+    asked = [f"{call.tool.name}({', '.join(_argument(*each) for each in call.arguments.items())})" for call in calls]
+    if not asked:
+        return "No tool of mine is for this message, so I answer it without one."
+    sentences = [f"This needs {_listed(asked)}."]
+    if len({call.tool.lane or call for call in calls}) > 1:
+        sentences.append("They do not wait for one another, unless they use the same things.")
+    if unread:
+        sentences.append(f"No tool of mine is for {_listed([quoted(part) for part in unread])}.")
+    return " ".join(sentences)
+
+
+def paragraphs(sentences: Sequence[str]) -> str:
+    """Put sentences into one text; what has lines of its own is a paragraph of its own."""
+    text = ""
+    for before, sentence in zip(["", *sentences], sentences, strict=False):
+        between = "\n\n" if "\n" in before + sentence else " "
+        text += f"{between}{sentence}" if text else sentence
+    return text
+
+
+def is_about_files(text: str) -> bool:
+    """Whether a part of a message may be about the files that came with it."""
+    return bool(_ABOUT_FILES.search(text))
 
 
 def not_understood(unread: Sequence[str], tools: Sequence[Tool]) -> str:
@@ -86,3 +118,12 @@ def _earlier(history: Sequence[Exchange]) -> str:
     if len(asked) == 1:
         return f"Before this, you said {asked[0]}."
     return f"Before this, you said {', '.join(asked[:-1])} and then {asked[-1]}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _argument(name: str, value: object) -> str:
+    return f"{name}={quoted(value) if isinstance(value, str) else value}"

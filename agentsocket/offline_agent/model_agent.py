@@ -1,20 +1,24 @@
 """The same tools under a language model, which ``AGENT_MODEL`` names. Imported only where it does."""
 
+import dataclasses
 import functools
 import inspect
 import logging
 import os
 import re
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Any, Final
 
 import pydantic_ai
 from pydantic_ai.exceptions import AgentRunError, ToolFailed
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.tools import RunContext
 
 from agentsocket.agent.adapters.frameworks import adapt
 from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.contract import AgentError, Turn
+from agentsocket.offline_agent.attached import READ_ATTACHMENT
 from agentsocket.offline_agent.model_errors import advice
 from agentsocket.offline_agent.tool import TOOL_CONTEXT, Tool, ToolContext, ToolError
 from agentsocket.offline_agent.toolbox import TOOLS
@@ -23,7 +27,9 @@ from agentsocket.protocol.events import AgentResponse
 INSTRUCTIONS: Final = (
     "You are a helpful assistant. Answer briefly, in the language of the person who asks, and in plain text. "
     "Use your tools for whatever they can do rather than working it out yourself, several of them at once where "
-    "they do not depend on one another. What a countdown says while it runs, the person sees by themselves."
+    "they do not depend on one another. What a countdown says while it runs, and the charts of a file, the person "
+    "sees by themselves. Of a file that is attached and not shown to you whole, read_attachment tells what is in it. "
+    "Of each file that you could not read, say so."
 )
 OLLAMA: Final = "http://localhost:11434/v1"
 """Where Ollama listens unless it is told otherwise."""
@@ -59,13 +65,13 @@ class ModelAgent:
         try:
             return await self._conversation.run(message, turn)
         except AgentRunError as exc:
-            raise AgentError(advice(self._name, exc)) from exc
+            raise AgentError(advice(self._name, exc, [file.name for file in turn.attachments])) from exc
 
 
 @functools.cache
 def _agent(name: str) -> pydantic_ai.Agent[None, str]:
     """One for all sessions, which share its connections to the provider; it knows nothing of their conversations."""
-    tools = [pydantic_ai.Tool(_for_model(tool), sequential=tool.lane is not None) for tool in TOOLS]
+    tools = [pydantic_ai.Tool(_for_model(tool), sequential=tool.lane is not None) for tool in (*TOOLS, READ_ATTACHMENT)]
     return pydantic_ai.Agent(_model(name), instructions=INSTRUCTIONS, tools=tools, retries=3)
 
 
@@ -92,7 +98,8 @@ def _for_model(tool: Tool) -> Callable[..., Any]:
     """The tool's function as a model is to have it: what it cannot do is told to the model, and the run goes on."""
 
     @functools.wraps(tool.function)
-    async def run(**arguments: Any) -> Any:
+    async def run(context: RunContext[None], /, **arguments: Any) -> Any:
+        TOOL_CONTEXT.set(dataclasses.replace(TOOL_CONTEXT.get(), call_id=context.tool_call_id))
         try:
             if inspect.iscoroutinefunction(tool.function):
                 return await tool.function(**arguments)
@@ -104,4 +111,9 @@ def _for_model(tool: Tool) -> Callable[..., Any]:
             logger.exception("The tool %s has failed", tool.name)
             raise ToolFailed(f"The tool {tool.name} has failed.") from exc
 
+    # The framework looks at it to know what the model is to give, and that it is to be told of the call itself.
+    own = inspect.signature(tool.function)
+    first = Parameter("context", Parameter.POSITIONAL_ONLY, annotation=RunContext[None])
+    run.__signature__ = own.replace(parameters=[first, *own.parameters.values()])  # type: ignore[attr-defined]  # any function has one
+    run.__annotations__ = {"context": RunContext[None], **tool.function.__annotations__}
     return run

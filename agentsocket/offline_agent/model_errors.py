@@ -1,5 +1,6 @@
 """What a person can do about a model that fails, in a sentence; the log has what the provider said."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from pydantic_ai.exceptions import (
@@ -39,11 +40,20 @@ ADVICE: Final[tuple[tuple[type[AgentRunError], str], ...]] = (
 )
 """The first row whose exception it is counts."""
 
+TAKES_NO_FILES: Final = frozenset(text for kind, text in ADVICE if kind in {ModelHTTPError, ModelServerError})
+"""What may also come of a file that the model does not take."""
+
 OTHERWISE: Final = "{model} has answered what cannot be used. Ask again, or in other words."
 
 
-def advice(model: str, failure: AgentRunError) -> str:
-    """Say what has failed and what to do; nothing of what the provider said, which may be anything."""
+def advice(model: str, failure: AgentRunError, attached: Sequence[str] = ()) -> str:
+    """Say what has failed and what to do; nothing of what the provider said, which may be anything.
+
+    ``attached`` are the names of the files that came with the request, which not every model takes.
+    """
     wait = getattr(failure, "retry_after", None)
     text = next((text for kind, text in ADVICE if isinstance(failure, kind)), OTHERWISE)
-    return text.format(model=model, later=f"in {wait:.0f} s" if wait else "in a while")
+    said = text.format(model=model, later=f"in {wait:.0f} s" if wait else "in a while")
+    if attached and text in TAKES_NO_FILES:
+        said += f" Perhaps it takes no such files as were attached: {', '.join(attached)}."
+    return said

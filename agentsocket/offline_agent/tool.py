@@ -47,6 +47,8 @@ class ToolContext:
     notes: list[str]
     tick: float
     """Seconds between two steps of a countdown."""
+    call_id: str | None = None
+    """The call that it runs for, where that is known."""
 
 
 TOOL_CONTEXT: Final[ContextVar[ToolContext]] = ContextVar("tool_context")

@@ -1,29 +1,35 @@
 """The agent that ships with a model under its tools: what it does, and what it says when the model fails."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
 from agentsocket.agent.contract import AgentError
 from agentsocket.agent.loader import AgentNotLoadable
-from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolProgress, ToolResult
 from tests.frameworks.model_server import ModelServer
 from tests.frameworks.recorder import Recorder
 from tests.support import load_agent, logged_in, made, serving
 
 pytest.importorskip("pydantic_ai")
 
-from pydantic_ai.exceptions import ToolFailed
+from pydantic_ai.exceptions import ModelConnectionError, ModelHTTPError, ToolFailed
 from pydantic_ai.models import Model
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.tools import RunContext
+from pydantic_ai.usage import RunUsage
 
 from agentsocket.offline_agent import model_agent
 from agentsocket.offline_agent.model_agent import ModelAgent
-from agentsocket.offline_agent.tool import Tool
+from agentsocket.offline_agent.model_errors import advice
+from agentsocket.offline_agent.tool import TOOL_CONTEXT, Tool, ToolContext
 
 ADDRESSES = {
     "openai:any": "OPENAI_BASE_URL",
@@ -84,9 +90,30 @@ async def test_a_model_has_the_tools_and_calls_several_at_once(at: At, models: M
 async def test_a_countdown_streams_its_steps_while_it_runs(agent: ModelAgent) -> None:
     turn = await ask(agent, "countdown(seconds=3) then say")
     steps = [AgentOutput(output=f" {step}…") for step in (3, 2, 1)]
-    assert turn.events[1:4] == steps
-    assert turn.results == [turn.events[4]]
+    during = turn.events[1 : turn.events.index(turn.results[0])]
+    assert [event for event in during if isinstance(event, AgentOutput)] == steps
+    progress = [event for event in during if isinstance(event, ToolProgress)]
+    assert [(event.progress, event.total) for event in progress] == [(step, 3) for step in range(4)]
+    assert {event.tool_call_id for event in progress} == {turn.calls[0].tool_call_id}
     assert turn.results[0].tool_output == "The countdown from 3 is over."
+
+
+async def test_the_model_has_a_tool_for_what_it_cannot_be_shown(agent: ModelAgent, tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    path.write_bytes("größe;n\n1,5;2\n".encode("latin-1"))
+    data = path.read_bytes()
+
+    async with serving(lambda: agent) as server, logged_in(server, features=["files"]) as peer:
+        await peer.send("upload_start", upload_id="1", name="latin.csv", media_type="text/csv", size=len(data))
+        await peer.expect("upload_progress")
+        await peer.send("upload_chunk", upload_id="1", offset=0, data=base64.b64encode(data).decode())
+        file_id = (await peer.expect("upload_complete"))["file_id"]
+        await peer.request("read_attachment(name=latin.csv) then say", attachments=[file_id])
+        frames = await peer.until("agent_response")
+    call, *files, result = [data for event, data in frames if event in {"tool_call", "agent_file", "tool_result"}]
+    assert "größe: 1 number, min 1.5" in result["tool_output"]
+    assert [file["name"] for file in files] == ["latin-chart.png", "latin-chart.svg"]
+    assert {file["tool_call_id"] for file in files} == {call["tool_call_id"]}
 
 
 async def test_two_countdowns_at_once_each_go_to_their_own_turn(agent: ModelAgent) -> None:
@@ -110,8 +137,10 @@ async def test_a_tool_that_breaks_is_told_of_and_the_log_has_the_reason(caplog: 
         raise ValueError("the spade broke")
 
     tool = Tool(broken, doing="dig", example="Dig.", asked=())
+    TOOL_CONTEXT.set(ToolContext(Recorder(), [], 0))
+    context = RunContext(deps=None, model=TestModel(), usage=RunUsage())
     with pytest.raises(ToolFailed, match=r"^The tool broken has failed\.$"):
-        await model_agent._for_model(tool)()
+        await model_agent._for_model(tool)(context)
     assert "the spade broke" in caplog.text
 
 
@@ -250,6 +279,12 @@ async def test_what_a_provider_says_beyond_the_status_counts(
 ) -> None:
     async with answering(refusal(status, code)) as url:
         assert told in await failing(at(url), caplog)
+
+
+def test_a_refusal_names_the_files_that_it_may_be_about() -> None:
+    refused, unreachable = ModelHTTPError(400, "any"), ModelConnectionError("any", "gone")
+    assert advice("any", refused, ["a.pdf", "b.pdf"]).endswith("no such files as were attached: a.pdf, b.pdf.")
+    assert "a.pdf" not in advice("any", unreachable, ["a.pdf"])
 
 
 @pytest.mark.parametrize("model", ADDRESSES)
