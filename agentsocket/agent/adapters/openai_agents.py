@@ -16,6 +16,7 @@ from agents import (
     RunState,
     StreamEvent,
     TResponseInputItem,
+    Usage,
     set_trace_processors,
 )
 from agents.run_config import ToolErrorFormatterArgs
@@ -54,9 +55,7 @@ class OpenAIAgent:
             work = await _decide(result, turn)
         self.memory.commit(result.to_input_list()[len(history) :])
         self._agent = result.last_agent
-        tokens, used = Tokens(), result.context_wrapper.usage
-        tokens.add(used.input_tokens, used.output_tokens)
-        return tokens.report(result.final_output)
+        return _tokens(result.context_wrapper.usage).report(result.final_output)
 
 
 def _with_ear(options: dict[str, Any], failed: set[str]) -> dict[str, Any]:
@@ -105,6 +104,18 @@ async def _emit(event: StreamEvent, turn: Turn, failed: set[str]) -> None:
             output = getattr(item, "output", raw.get("output"))
             is_error = raw["call_id"] in failed or None
             await turn.emit(ToolResult(tool_output=output, tool_call_id=raw["call_id"], is_error=is_error))
+
+
+def _tokens(used: Usage) -> Tokens:
+    tokens = Tokens()
+    tokens.add(
+        used.input_tokens,
+        used.output_tokens,
+        cached_input_tokens=used.input_tokens_details.cached_tokens,
+        reasoning_tokens=used.output_tokens_details.reasoning_tokens,
+        requests=used.requests,
+    )
+    return tokens
 
 
 async def _decide(result: RunResultStreaming, turn: Turn) -> RunState[Any]:

@@ -25,6 +25,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import ModelRequestContext, infer_model
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
+from pydantic_ai.usage import RunUsage
 
 from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve, as_text, ask_text
 from agentsocket.agent.contract import Turn
@@ -68,9 +69,7 @@ class PydanticAIAgent:
         finally:
             await own.stop()
         self.memory.commit(result.new_messages())
-        tokens = Tokens()
-        tokens.add(result.usage.input_tokens, result.usage.output_tokens)
-        return tokens.report(result.output)
+        return _tokens(result.usage).report(result.output)
 
 
 class _OwnTasks(AbstractCapability[Any]):
@@ -119,6 +118,18 @@ async def _emit(event: AgentStreamEvent, turn: Turn) -> None:
                     is_error=failed or None,
                 )
             )
+
+
+def _tokens(used: RunUsage) -> Tokens:
+    tokens = Tokens()
+    tokens.add(
+        used.input_tokens,
+        used.output_tokens,
+        cached_input_tokens=used.cache_read_tokens,
+        reasoning_tokens=getattr(used, "output_reasoning_tokens", 0) or used.details.get("reasoning_tokens"),
+        requests=used.requests,
+    )
+    return tokens
 
 
 async def _ask(requests: DeferredToolRequests, turn: Turn) -> DeferredToolResults:
