@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentsocket.agent.adapters.content import MOST, MOST_TEXT, File, attached, send, weight, without_files
+from agentsocket.agent.adapters.content import MOST, MOST_TEXT, File, attached, data_url, send, weight, without_files
 from tests.frameworks.recorder import UNKNOWN, Recorder, Upload
 
 PNG = b"\x89PNG\r\n\x1a\n\0"
@@ -70,6 +70,15 @@ async def test_a_file_that_cannot_be_sent_is_logged_and_the_turn_goes_on(
     assert "not sent" in note
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert not turn.events
+
+
+@pytest.mark.parametrize("size", [0, 1, 196_608, 196_609, 1_000_000])
+async def test_a_data_url_is_the_bytes_again(size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    turn = Recorder()
+    await send(File(await data_url(data[:size], "image/png"), "a.png"), turn)
+    assert turn.files == {"a.png": data[:size]}
+    assert turn.events[0].model_dump()["media_type"] == "image/png"  # type: ignore[union-attr]
 
 
 def file_in(value: Any) -> File | None:

@@ -34,6 +34,7 @@ class Reply:
     calls: list[tuple[str, str, str]]
     pieces: list[str]
     thoughts: list[str]
+    items: list[dict[str, Any]]
 
 
 THOUGHTS = ["Let me", " see."]
@@ -43,6 +44,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.url = ""
         self.requests: list[list[Item]] = []
+        self.items: list[dict[str, Any]] = []
+        """What each answer has besides, in the dialect of OpenAI's responses: searches, pictures."""
         self.bodies: list[dict[str, Any]] = []
         """The requests as they came."""
         self.models: list[tuple[str, float | None]] = []
@@ -107,8 +110,11 @@ class ModelServer:
         calls = re.findall(r"(\w+)\(([^()]*)\)", steps[done]) if done < len(steps) else []
         thoughts = THOUGHTS if "think" in " ".join(steps) else []
         if calls:
-            return Reply([(f"call_{next(self._ids)}", name, argument) for name, argument in calls], [], thoughts)
-        return Reply([], ["Heard:", *(f" [{item.text}]" for item in conversation if item.kind == "user")], thoughts)
+            return Reply(
+                [(f"call_{next(self._ids)}", name, argument) for name, argument in calls], [], thoughts, self.items
+            )
+        heard = [f" [{item.text}]" for item in conversation if item.kind == "user"]
+        return Reply([], ["Heard:", *heard], thoughts, self.items)
 
 
 def arguments(text: str) -> dict[str, str]:
@@ -250,6 +256,11 @@ def write_responses(reply: Reply, conversation: list[Item]) -> Iterator[str]:
         yield sse({"type": "response.reasoning_summary_part.added", **inner, "part": empty})
         for thought in reply.thoughts:
             yield sse({"type": "response.reasoning_summary_text.delta", **inner, "delta": thought})
+        yield sse({"type": "response.output_item.done", **at, "item": item})
+        output.append(item)
+    for item in reply.items:
+        at = {"sequence_number": 1, "output_index": len(output)}
+        yield sse({"type": "response.output_item.added", **at, "item": item})
         yield sse({"type": "response.output_item.done", **at, "item": item})
         output.append(item)
     for index, (call_id, name, argument) in enumerate(reply.calls, len(output)):

@@ -18,7 +18,7 @@ MOST_TEXT: Final = 256 * 1024
 """Bytes of one text file that a model gets."""
 
 SLICE: Final = 256 * 1024
-"""Characters of base64 that are decoded at once: the interpreter does nothing else meanwhile. Divisible by four."""
+"""Characters of base64, divisible by four, that are made or read at once: the interpreter does nothing else then."""
 
 MOST_VALUES, DEPTH = 1000, 5
 """How many values of a tool's result are looked at for files, and how deep."""
@@ -59,6 +59,17 @@ async def attached(turn: Turn) -> list[Attached]:
 def weight(files: list[Attached]) -> int:
     """Return how many bytes of files these are, for the conversation's memory."""
     return sum(len(file.data or b"") for file in files)
+
+
+async def data_url(data: bytes, media_type: str) -> str:
+    """Return a file as a ``data:`` URL, made in a thread."""
+
+    def made() -> str:
+        size = SLICE // 4 * 3  # a whole number of groups, so that the parts can be joined
+        parts = [base64.b64encode(data[start : start + size]).decode() for start in range(0, len(data), size)]
+        return f"data:{media_type};base64,{''.join(parts)}"
+
+    return await asyncio.to_thread(made)
 
 
 class File(NamedTuple):
