@@ -249,6 +249,19 @@ async def test_a_handoff_says_from_whom_to_whom(models: ModelServer) -> None:
     assert [type(event) for event in turn.events[:3]] == [ToolCall, ToolResult, AgentData]
 
 
+async def test_an_agent_that_is_a_tool_says_that_it_takes_over_and_gives_back(models: ModelServer) -> None:
+    expert, front = build(models.url, [], []), build(models.url, [], [])
+    expert.name = "expert"
+    front.tools = [expert.as_tool("consult", "Ask the expert.")]
+    turn = Recorder()
+    await adapt(front).run("consult(input=hm) then say", turn)
+    assert [type(event) for event in turn.events[:4]] == [ToolCall, AgentData, ToolResult, AgentData]
+    assert [event.data for event in turn.data] == [
+        {"from": "scripted", "to": "expert"},
+        {"from": "expert", "to": "scripted"},
+    ]
+
+
 # ---- The answer ------------------------------------------------------------------------------------------------------
 
 

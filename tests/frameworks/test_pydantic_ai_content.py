@@ -139,23 +139,21 @@ async def test_a_picture_reaches_the_provider_as_a_picture(models: ModelServer) 
     assert {"type": "image_url", "image_url": url} in message["content"]
 
 
-async def test_files_that_the_model_does_not_take_fail_the_turn_in_a_sentence(
-    models: ModelServer,
-) -> None:
-    class Blind(FunctionModel):
-        def __init__(self) -> None:
-            super().__init__(stream_function=refuse)
-
-    async def refuse(*_: Any) -> AsyncIterator[str]:
-        raise NotImplementedError("BinaryContent is not supported")
-        yield ""
-
-    agent = adapt(Agent(Blind()))
+async def test_files_that_the_model_does_not_take_fail_the_turn_in_a_sentence(models: ModelServer) -> None:
+    agent, video = adapt(build(models.url, [], [])), Upload("v.mp4", "video/mp4", b"\0")
     with pytest.raises(AgentError, match="takes no files of this kind"):
-        await agent.run("look", Recorder(attachments=[Upload("v.mp4", "video/mp4", b"\0")]))
+        await agent.run("look", Recorder(attachments=[video]))
+    assert await ask(agent, "again") == said("again")
+
+
+async def test_a_tool_that_is_not_written_yet_is_not_taken_for_a_model_without_files(models: ModelServer) -> None:
+    async def later() -> str:
+        """Do it later."""
+        raise NotImplementedError
+
+    picture = Upload("p.png", "image/png", PNG)
     with pytest.raises(NotImplementedError):
-        await agent.run("look", Recorder())
-    assert not models.requests
+        await adapt(build(models.url, [later], [])).run("later() then say", Recorder(attachments=[picture]))
 
 
 # ---- What tools and models bring -------------------------------------------------------------------------------------

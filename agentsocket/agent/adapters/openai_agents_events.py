@@ -31,8 +31,10 @@ class Teller:
 
     def answer(self, output: Any) -> Any:
         """Return what a run answers; where that is what a tool has returned, it is told in the same words."""
-        # The SDK may have made text of it.
-        return next((told for returned, told in self._outputs if output in (returned, str(returned))), output)
+        for returned, told in self._outputs:
+            if output is returned or (isinstance(output, str) and output == str(returned)):  # the SDK makes text of it
+                return told
+        return output
 
     async def tell(self, event: StreamEvent) -> None:
         """Tell what happens."""
@@ -44,6 +46,8 @@ class Teller:
             case RunItemStreamEvent(name="tool_called" | "handoff_requested", item=item):
                 if not _is_hosted(call := as_dict(item.raw_item)):
                     await self._tell_call(call)
+                    if expert := _agent_within(item):
+                        await self._tell_handoff(item.agent.name, expert)
             case RunItemStreamEvent(name="tool_output" | "handoff_occured", item=item):
                 await self._tell_result(item)
 
@@ -97,8 +101,12 @@ class Teller:
             ToolResult(tool_output=told, tool_call_id=call_id, is_error=call_id in self._failed or None)
         )
         if item.type == "handoff_output_item":
-            names = {"from": item.source_agent.name, "to": item.target_agent.name}
-            await self._turn.emit(AgentData(name="handoff", data=names))
+            await self._tell_handoff(item.source_agent.name, item.target_agent.name)
+        elif expert := _agent_within(item):
+            await self._tell_handoff(expert, item.agent.name)
+
+    async def _tell_handoff(self, source: str, target: str) -> None:
+        await self._turn.emit(AgentData(name="handoff", data={"from": source, "to": target}))
 
     def _file_in(self, value: Any) -> File | None:
         """Find a picture or file whose bytes are there, as the SDK's own tools and those of MCP servers return them."""
@@ -116,6 +124,12 @@ class Teller:
             return None
         self.size += len(data)
         return File(data, found.get("filename"))
+
+
+def _agent_within(item: Any) -> str | None:
+    """Return the name of the agent that a tool is, where it is one."""
+    origin = getattr(item, "tool_origin", None)
+    return origin and origin.agent_name
 
 
 def _is_hosted(call: dict[str, Any]) -> bool:

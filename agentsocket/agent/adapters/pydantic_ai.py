@@ -1,6 +1,7 @@
 """Pydantic AI agents."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterable
 from typing import Any, Final
 
@@ -73,9 +74,9 @@ class PydanticAIAgent:
         try:
             result = await self._agent.run(prompt, message_history=history, event_stream_handler=forward, **options)
         except NotImplementedError as exc:
-            if not files:
-                raise
-            raise AgentError("The model takes no files of this kind.") from exc
+            if files and _is_of_a_model(exc):
+                raise AgentError("The model takes no files of this kind.") from exc
+            raise
         finally:
             await own.stop()
         output = await teller.answer(result.output)
@@ -118,6 +119,12 @@ def _prompt(message: str, files: list[Attached]) -> str | list[UserContent]:
         if file.data is not None and file.text is None and file.media_type.startswith(MEDIA):
             parts.append(BinaryContent(file.data, media_type=file.media_type))
     return parts if files else message
+
+
+def _is_of_a_model(failure: NotImplementedError) -> bool:
+    """Whether a model's class has raised it: that is what they do with files for which they have no form."""
+    frames = traceback.walk_tb(failure.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith("pydantic_ai.models") for frame, _ in frames)
 
 
 def _tokens(used: RunUsage) -> Tokens:
