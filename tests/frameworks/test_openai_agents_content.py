@@ -154,6 +154,7 @@ RESULTS: list[tuple[Callable[[], Any], Any, list[tuple[str, bytes]]]] = [
         [("d.csv", b"a,b")],
     ),
     (lambda: {"type": "image", "image_url": "https://a/b.png"}, {"type": "image", "image_url": "https://a/b.png"}, []),
+    (lambda: {"type": "image", "image_url": "/b.png"}, {"type": "image", "image_url": "/b.png"}, []),
     (lambda: {"type": "file", "rows": [1]}, {"type": "file", "rows": [1]}, []),
 ]
 

@@ -3,10 +3,9 @@
 import json
 from typing import Any, Final
 
-from agents import RawResponsesStreamEvent, RunItemStreamEvent, StreamEvent
+from agents import RawResponsesStreamEvent, RunItemStreamEvent, StreamEvent, ToolOutputFileContent, ToolOutputImage
 from agents.items import TResponseStreamEvent
 from openai.types.responses import ResponseReasoningSummaryTextDeltaEvent, ResponseReasoningTextDeltaEvent
-from pydantic import BaseModel
 
 from agentsocket.agent.adapters.content import File, without_files
 from agentsocket.agent.contract import Turn
@@ -110,7 +109,7 @@ class Teller:
 
     def _file_in(self, value: Any) -> File | None:
         """Find a picture or file whose bytes are there, as the SDK's own tools and those of MCP servers return them."""
-        found = value.model_dump() if isinstance(value, BaseModel) else value
+        found = value.model_dump() if isinstance(value, ToolOutputImage | ToolOutputFileContent) else value
         if not isinstance(found, dict):
             return None
         match found.get("type"):
@@ -120,8 +119,8 @@ class Teller:
                 data = found.get("file_data")
             case _:
                 return None
-        if not isinstance(data, str) or data.startswith(("http:", "https:")):
-            return None
+        if not isinstance(data, str) or not ("file_data" in found or data.startswith("data:")):
+            return None  # an address
         self.size += len(data)
         return File(data, found.get("filename"))
 
