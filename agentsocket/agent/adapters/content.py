@@ -105,8 +105,11 @@ async def send(file: File, turn: Turn, tool_call_id: str | None = None) -> str:
 async def without_files(value: Any, turn: Turn, tool_call_id: str | None, file_in: Callable[[Any], File | None]) -> Any:
     """Return a tool's result with a note in place of each file, which is sent to the client.
 
-    Lists and dicts are looked into; ``file_in`` says what is a file, in whichever form the framework has it.
+    Lists and dicts are looked into; ``file_in`` says what is a file, in whichever form the framework has it. A client
+    that does not understand files has it as it is.
     """
+    if "files" not in turn.features:
+        return value
     return await _Search(lambda file: send(file, turn, tool_call_id), file_in).through(value, DEPTH)
 
 
