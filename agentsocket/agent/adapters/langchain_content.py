@@ -1,0 +1,62 @@
+"""Files in LangChain's content blocks: those of the client going in, those of tools and models coming out."""
+
+import asyncio
+import base64
+from collections.abc import Iterable
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.messages import HumanMessage
+
+from agentsocket.agent.adapters.content import Attached, File
+
+MEDIA = ("image", "audio", "video")
+
+
+async def question(message: str, files: Iterable[Attached]) -> HumanMessage:
+    """Return what the person says, with the files that came with it: a text as text, which every model can read."""
+    more = [await asyncio.to_thread(_block, file) for file in files]
+    return HumanMessage([{"type": "text", "text": message}, *more] if more else message, id=str(uuid4()))
+
+
+def _block(file: Attached) -> dict[str, Any]:
+    if file.data is None or file.text is not None:
+        return {"type": "text", "text": file.text or file.note}
+    kind = file.media_type.partition("/")[0]
+    content = {"base64": base64.b64encode(file.data).decode(), "mime_type": file.media_type}
+    if kind in MEDIA:
+        return {"type": kind, **content}
+    return {"type": "file", **content, "extras": {"filename": file.name}}
+
+
+def file_in(value: Any) -> File | None:  # noqa: PLR0911  # as many forms as there are
+    """Return the file that a value is: bytes, or a block as LangChain, OpenAI, Anthropic or MCP has it."""
+    match value:
+        case bytes():
+            return File(value)
+        case {"type": "image" | "audio" | "video" | "file", "base64": str(data)} | {
+            "type": "image" | "audio" | "video" | "file",
+            "source_type": "base64",
+            "data": str(data),
+        }:
+            return File(data, _name(value), value.get("mime_type"))
+        case {"type": "image" | "audio", "data": str(data), "mimeType": str(media_type)}:
+            return File(data, media_type=media_type)
+        case {"type": "image" | "document", "source": {"type": "base64", "data": str(data), "media_type": media_type}}:
+            return File(data, _name(value), media_type)
+        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)} if url.startswith("data:"):
+            return File(url)
+        case {"type": "input_image", "image_url": str(url)} if url.startswith("data:"):
+            return File(url)
+        case {"type": "file", "file": {"file_data": str(url)} as file}:
+            return File(url, file.get("filename"))
+        case {"type": "input_file", "file_data": str(url)}:
+            return File(url, value.get("filename"))
+    return None
+
+
+def _name(block: dict[str, Any]) -> str | None:
+    """A name stands in one of three places, or nowhere."""
+    around = (block, block.get("extras"), block.get("metadata"))
+    names = (place.get(key) for place in around if isinstance(place, dict) for key in ("filename", "name", "title"))
+    return next((name for name in names if isinstance(name, str) and name), None)
