@@ -61,7 +61,7 @@ class LangGraphAgent:
                 break
             work = Command(resume={interrupt.id: await _ask(interrupt, turn) for interrupt in state.interrupts})
         new = [past for past in state.values["messages"] if past.id not in known]
-        self.memory.commit(new, weight(files))
+        self.memory.commit(new, weight(files) + teller.size)
         # What else the graph remembers: who is active in a swarm, a plan, a list of things to do.
         self._state = {name: value for name, value in state.values.items() if name != "messages"}
         return _answer(new, state.values.get("structured_response"), usage)

@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 
-from agentsocket.agent.adapters.content import send, without_files
+from agentsocket.agent.adapters.content import File, send, without_files
 from agentsocket.agent.adapters.langchain_content import file_in
 from agentsocket.agent.adapters.speakers import Speakers
 from agentsocket.agent.contract import Turn
@@ -18,6 +18,8 @@ class Teller:
     def __init__(self, turn: Turn, graph_name: str, known: set[str | None]) -> None:
         """Speak to this turn; messages with ``known`` ids are of the past."""
         self._turn, self._graph_name = turn, graph_name
+        self.size = 0
+        """Bytes of the files that its messages have, as text."""
         self._past = known
         self._told = set(known)
         self._answered: set[str] = set()
@@ -85,16 +87,21 @@ class Teller:
             await self._turn.emit(AgentData(name="citations", data=sources))
 
     async def _tell_file(self, block: Any) -> None:
-        if file := file_in(block):
+        if file := self._file_in(block):
             await send(file, self._turn)
         elif url := block.get("url"):
             await self._turn.emit(AgentData(name="link", data={"url": url, "media_type": block.get("mime_type")}))
 
+    def _file_in(self, value: Any) -> File | None:
+        if file := file_in(value):
+            self.size += len(file.data)
+        return file
+
     async def _tell_result(self, message: ToolMessage) -> None:
         call_id = message.tool_call_id
-        output = await without_files(message.content, self._turn, call_id, file_in)
+        output = await without_files(message.content, self._turn, call_id, self._file_in)
         # What else stands in an artifact is the application's own: it is not for everybody's eyes.
-        await without_files(message.artifact, self._turn, call_id, file_in)
+        await without_files(message.artifact, self._turn, call_id, self._file_in)
         await self._turn.emit(
             ToolResult(
                 tool_name=message.name or "",

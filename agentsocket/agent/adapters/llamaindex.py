@@ -51,7 +51,7 @@ class LlamaIndexAgent:
                 await run.cancel_run()
         # Read back from the context: a tool that edits its store puts another memory there.
         state = await run.ctx.store.get_state()
-        self.memory.commit(state["memory"].get_all()[len(history) :], weight(files))
+        self.memory.commit(state["memory"].get_all()[len(history) :], weight(files) + teller.size)
         self._store = {name: value for name, value in state.items() if name != "memory" and _can_be_kept(name, value)}
         structured = getattr(output, "structured_response", None)
         return tokens.report(str(output) if structured is None else structured)

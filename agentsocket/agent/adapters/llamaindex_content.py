@@ -64,12 +64,15 @@ def _file(content: Any, url: object, media_type: str | None, name: str | None = 
     return File(str(url), name, media_type) if str(url).startswith("data:") else None
 
 
-async def tell_files(blocks: list[Any], turn: Turn, tool_call_id: str | None = None) -> None:
-    """Send the files that stand among blocks; of one that lies elsewhere, tell where."""
+async def tell_files(blocks: list[Any], turn: Turn, tool_call_id: str | None = None) -> int:
+    """Send the files that stand among blocks, and return their size; of one that lies elsewhere, tell where."""
+    size = 0
     for block in blocks:
         if file := file_in(block):
+            size += len(file.data)
             await send(file, turn, tool_call_id)
         elif isinstance(block, MEDIA) and block.url:
             kinds = ("image_mimetype", "video_mimetype", "document_mimetype")
             media_type = next((getattr(block, name) for name in kinds if hasattr(block, name)), None)
             await turn.emit(AgentData(name="link", data={"url": str(block.url), "media_type": media_type}))
+    return size

@@ -10,7 +10,7 @@ from llama_index.core.llms import CitationBlock
 from llama_index.core.tools import ToolOutput
 from llama_index.core.workflow import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 
-from agentsocket.agent.adapters.content import without_files
+from agentsocket.agent.adapters.content import File, without_files
 from agentsocket.agent.adapters.conversation import as_text, ask_text
 from agentsocket.agent.adapters.llamaindex_content import file_in, tell_files
 from agentsocket.agent.adapters.speakers import Speakers
@@ -29,6 +29,8 @@ class Teller:
     """
 
     def __init__(self, run: Any, turn: Turn) -> None:
+        self.size = 0
+        """Bytes of the files that its messages have, as text."""
         self._run, self._turn = run, turn
         self._speakers = Speakers(turn)
         self._has_thought = self._has_spoken = False
@@ -79,7 +81,7 @@ class Teller:
         if message.content and not self._has_spoken:
             await self._turn.emit(AgentOutput(output=message.content))
         self._has_thought = self._has_spoken = False
-        await tell_files(message.blocks, self._turn)
+        self.size += await tell_files(message.blocks, self._turn)
         if sources:
             await self._turn.emit(AgentData(name="citations", data=sources))
 
@@ -98,9 +100,9 @@ class Teller:
         given: Any = output.content if output.raw_output is None else output.raw_output
         if hasattr(given, "content") and hasattr(given, "isError"):
             given = given.model_dump()  # of an MCP server
-        value = await without_files(given, self._turn, result.tool_id, file_in)
+        value = await without_files(given, self._turn, result.tool_id, self._file_in)
         if value is given:  # else they are the same
-            await tell_files(output.blocks, self._turn, result.tool_id)
+            self.size += await tell_files(output.blocks, self._turn, result.tool_id)
         await self._turn.emit(
             ToolResult(
                 tool_name=result.tool_name,
@@ -109,6 +111,11 @@ class Teller:
                 is_error=result.tool_output.is_error or output.is_error or None,
             )
         )
+
+    def _file_in(self, value: Any) -> File | None:
+        if file := file_in(value):
+            self.size += len(file.data)
+        return file
 
     async def _ask(self, question: dict[str, Any]) -> None:
         fields = {name: value for name, value in question.items() if name != "prefix"}
