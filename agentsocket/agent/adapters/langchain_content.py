@@ -1,29 +1,28 @@
 """Files in LangChain's content blocks: those of the client going in, those of tools and models coming out."""
 
-import asyncio
-import base64
 from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
 from langchain_core.messages import HumanMessage
 
-from agentsocket.agent.adapters.content import Attached, File
+from agentsocket.agent.adapters.content import Attached, File, data_url
 
 MEDIA = ("image", "audio", "video")
 
 
 async def question(message: str, files: Iterable[Attached]) -> HumanMessage:
     """Return what the person says, with the files that came with it: a text as text, which every model can read."""
-    more = [await asyncio.to_thread(_block, file) for file in files]
+    more = [await _block(file) for file in files]
     return HumanMessage([{"type": "text", "text": message}, *more] if more else message, id=str(uuid4()))
 
 
-def _block(file: Attached) -> dict[str, Any]:
+async def _block(file: Attached) -> dict[str, Any]:
     if file.data is None or file.text is not None:
         return {"type": "text", "text": file.text or file.note}
     kind = file.media_type.partition("/")[0]
-    content = {"base64": base64.b64encode(file.data).decode(), "mime_type": file.media_type}
+    coded = (await data_url(file.data, file.media_type)).partition(",")[2]
+    content = {"base64": coded, "mime_type": file.media_type}
     if kind in MEDIA:
         return {"type": kind, **content}
     return {"type": "file", **content, "extras": {"filename": file.name}}
