@@ -202,7 +202,7 @@ async def test_what_a_client_attaches_reaches_the_model_and_is_remembered(models
     ]
     await served.run("look", Recorder(attachments=uploads))
     await served.run("again", Recorder())
-    text, image, table, document = models.bodies[0]["contents"][0]["parts"]
+    text, _, image, table, _, document = models.bodies[0]["contents"][0]["parts"]
     assert text == {"text": "look"}
     assert sorted(image["inlineData"].values()) == sorted([base64.b64encode(PNG).decode(), "image/png"])
     assert "b.csv" in table["text"]

@@ -242,8 +242,9 @@ async def test_what_a_client_attaches_reaches_the_model_and_is_remembered() -> N
     ]
     await agent.run("look", Recorder(attachments=uploads))
     await agent.run("again", Recorder())
-    text, picture, table, document, sound = seen[0][0]
+    text, _, picture, table, note, document, _, sound = seen[0][0]
     assert text == {"type": "text", "text": "look"}
+    assert note == {"type": "text", "text": "[Attached file: c.pdf, application/pdf, 4 bytes]"}
     assert picture == {"type": "image", "base64": CODED, "mime_type": "image/png"}
     assert "b.csv" in table["text"]
     assert table["text"].endswith("x,y\n1,2\n")

@@ -152,7 +152,7 @@ async def test_what_a_client_attaches_reaches_the_model_and_is_remembered(models
     ]
     await agent.run("look", Recorder(attachments=uploads))
     await agent.run("again", Recorder())
-    text, image, table, document, sound = models.bodies[0]["messages"][0]["content"]
+    text, _, image, table, _, document, _, sound = models.bodies[0]["messages"][0]["content"]
     assert text == {"type": "text", "text": "look"}
     assert image["image_url"]["url"] == f"data:image/png;base64,{CODED}"
     assert "b.csv" in table["text"]

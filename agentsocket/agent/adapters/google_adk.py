@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from agentsocket.agent.adapters import google_adk_rehearsal
 from agentsocket.agent.adapters.content import attached, weight
 from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
-from agentsocket.agent.adapters.google_adk_content import part_of
+from agentsocket.agent.adapters.google_adk_content import question
 from agentsocket.agent.adapters.google_adk_telling import CONFIRMATION, Teller, text_of
 from agentsocket.agent.contract import AgentError, Context, Turn
 from agentsocket.protocol.events import AgentResponse, InputRequired
@@ -56,7 +56,7 @@ class GoogleADKAgent:
         ids: dict[str, Any] = {"user_id": user_id, "session_id": uuid4().hex}
         place = {"app_name": self._runner.app_name, **ids}
         files = await attached(turn)
-        parts = [Part(text=message), *map(part_of, files)]
+        parts = question(message, files)
 
         async def load(name: str, version: int) -> Part | None:
             return await self._artifacts.load_artifact(filename=name, version=version, **place)

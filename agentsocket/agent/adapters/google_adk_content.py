@@ -7,11 +7,15 @@ from google.genai.types import Blob, Part
 from agentsocket.agent.adapters.content import Attached, File
 
 
-def part_of(file: Attached) -> Part:
-    """Return a file that the client has attached, for the model: a text as text, which every model can read."""
-    if file.data is None or file.text is not None:
-        return Part(text=file.text or file.note)
-    return Part(inline_data=Blob(data=file.data, mime_type=file.media_type, display_name=file.name))
+def question(message: str, files: list[Attached]) -> list[Part]:
+    """Return what the person says, with the files that came with it: a text as text, which every model can read."""
+    parts = [Part(text=message)]
+    for file in files:
+        parts.append(Part(text=file.text or file.note))
+        if file.media is not None:
+            blob = Blob(data=file.media, mime_type=file.media_type, display_name=file.name)
+            parts.append(Part(inline_data=blob))
+    return parts
 
 
 def file_in(value: Any, name: str | None = None) -> File | None:

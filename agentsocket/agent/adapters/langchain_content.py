@@ -1,6 +1,5 @@
 """Files in LangChain's content blocks: those of the client going in, those of tools and models coming out."""
 
-from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -8,22 +7,22 @@ from langchain_core.messages import HumanMessage
 
 from agentsocket.agent.adapters.content import Attached, File, data_url
 
-MEDIA = ("image", "audio", "video")
 
-
-async def question(message: str, files: Iterable[Attached]) -> HumanMessage:
+async def question(message: str, files: list[Attached]) -> HumanMessage:
     """Return what the person says, with the files that came with it: a text as text, which every model can read."""
-    more = [await _block(file) for file in files]
-    return HumanMessage([{"type": "text", "text": message}, *more] if more else message, id=str(uuid4()))
+    blocks: list[str | dict[Any, Any]] = [{"type": "text", "text": message}]
+    for file in files:
+        blocks.append({"type": "text", "text": file.text or file.note})
+        if file.media is not None:
+            blocks.append(await _block(file, file.media))
+    return HumanMessage(blocks if files else message, id=str(uuid4()))
 
 
-async def _block(file: Attached) -> dict[str, Any]:
-    if file.data is None or file.text is not None:
-        return {"type": "text", "text": file.text or file.note}
+async def _block(file: Attached, data: bytes) -> dict[str, Any]:
     kind = file.media_type.partition("/")[0]
-    coded = (await data_url(file.data, file.media_type)).partition(",")[2]
+    coded = (await data_url(data, file.media_type)).partition(",")[2]
     content = {"base64": coded, "mime_type": file.media_type}
-    if kind in MEDIA:
+    if kind in {"image", "audio", "video"}:
         return {"type": kind, **content}
     return {"type": "file", **content, "extras": {"filename": file.name}}
 

@@ -19,22 +19,23 @@ async def question(message: str, files: list[Attached]) -> str | ChatMessage:
     """Return what the person says, with the files that came with it: a text as text, which every model can read."""
     if not files:
         return message
-    # A block encodes its bytes when it is made.
-    blocks = [await asyncio.to_thread(_block, file) for file in files]
-    return ChatMessage(role="user", blocks=[TextBlock(text=message), *blocks])
+    blocks: list[Any] = [TextBlock(text=message)]
+    for file in files:
+        blocks.append(TextBlock(text=file.text or file.note))
+        if file.media is not None:
+            blocks.append(await asyncio.to_thread(_block, file, file.media))  # it encodes them when it is made
+    return ChatMessage(role="user", blocks=blocks)
 
 
-def _block(file: Attached) -> TextBlock | ImageBlock | AudioBlock | VideoBlock | DocumentBlock:
-    if file.data is None or file.text is not None:
-        return TextBlock(text=file.text or file.note)
+def _block(file: Attached, data: bytes) -> ImageBlock | AudioBlock | VideoBlock | DocumentBlock:
     kind, _, subtype = file.media_type.partition("/")
     if kind == "image":
-        return ImageBlock(image=file.data, image_mimetype=file.media_type)
+        return ImageBlock(image=data, image_mimetype=file.media_type)
     if kind == "audio":
-        return AudioBlock(audio=file.data, format=AUDIO_FORMATS.get(subtype, subtype))
+        return AudioBlock(audio=data, format=AUDIO_FORMATS.get(subtype, subtype))
     if kind == "video":
-        return VideoBlock(video=file.data, video_mimetype=file.media_type)
-    return DocumentBlock(data=file.data, title=file.name, document_mimetype=file.media_type)
+        return VideoBlock(video=data, video_mimetype=file.media_type)
+    return DocumentBlock(data=data, title=file.name, document_mimetype=file.media_type)
 
 
 def file_in(value: Any) -> File | None:  # noqa: PLR0911  # one for each kind
