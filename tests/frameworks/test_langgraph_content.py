@@ -20,10 +20,11 @@ from langchain.tools import tool
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_openai import ChatOpenAI
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from tests.frameworks.builds.langgraph import build
 
@@ -128,6 +129,27 @@ async def test_what_a_model_thinks_is_told_before_its_text(who: str) -> None:
         AgentOutput(output="Yes."),
     ]
     assert answer.response == "Yes."
+
+
+async def test_what_openais_models_think_is_told_while_they_think(models: ModelServer) -> None:
+    model = ChatOpenAI(
+        model="scripted",
+        base_url=f"{models.url}/v1",
+        api_key=SecretStr("none"),
+        use_responses_api=True,
+        reasoning={"summary": "auto"},
+    )
+    turn = Recorder()
+    agent = adapt(create_agent(model))
+    answer: Any = await agent.run("think", turn)
+    assert turn.events[:2] == [AgentReasoning(reasoning="Let me"), AgentReasoning(reasoning=" see.")]
+    assert answer.response == "".join(turn.text) == "Heard: [think]"
+    task = asyncio.create_task(agent.run("think hold", Recorder()))
+    await models.held.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await models.hung_up.wait()
 
 
 async def test_a_message_that_comes_whole_is_told_with_its_thoughts() -> None:
