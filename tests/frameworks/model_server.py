@@ -290,14 +290,15 @@ def write_responses(reply: Reply, conversation: list[Item]) -> Iterator[str]:
 def read_gemini(body: dict[str, Any]) -> list[Item]:
     items = []
     for content in body["contents"]:
+        texts = [part for part in content["parts"] if "text" in part]
         for part in content["parts"]:
             if call := part.get("functionCall"):
                 items.append(Item("call", call["name"], call.get("id", call["name"])))
             elif result := part.get("functionResponse"):
                 text = json.dumps(result["response"])
                 items.append(Item("result", text, result.get("id", result["name"])))
-            elif "text" in part:
-                items.append(Item("assistant" if content.get("role") == "model" else "user", part["text"]))
+            elif part in texts[:1]:
+                items.append(Item("assistant" if content.get("role") == "model" else "user", text_of(texts)))
     return items
 
 

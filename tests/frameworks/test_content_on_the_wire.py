@@ -27,7 +27,29 @@ def with_openai_agents() -> Any:
     return {"type": "image", "image_url": f"data:image/png;base64,{b64encode(DRAWN).decode()}"}
 
 
-PICTURES: dict[str, Callable[[], Any]] = {"pydantic_ai": with_pydantic_ai, "openai_agents": with_openai_agents}
+def with_langgraph() -> Any:
+    return [{"type": "image", "base64": b64encode(DRAWN).decode(), "mime_type": "image/png"}]
+
+
+def with_llamaindex() -> Any:
+    from llama_index.core.llms import ImageBlock  # noqa: PLC0415
+
+    return ImageBlock(image=DRAWN, image_mimetype="image/png")
+
+
+def with_google_adk() -> Any:
+    from google.genai.types import Blob, Part  # noqa: PLC0415
+
+    return Part(inline_data=Blob(data=DRAWN, mime_type="image/png"))
+
+
+PICTURES: dict[str, Callable[[], Any]] = {
+    "pydantic_ai": with_pydantic_ai,
+    "openai_agents": with_openai_agents,
+    "langgraph": with_langgraph,
+    "llamaindex": with_llamaindex,
+    "google_adk": with_google_adk,
+}
 
 each = pytest.mark.parametrize("framework", PICTURES, indirect=True)
 
@@ -66,9 +88,11 @@ async def test_a_picture_goes_in_and_thoughts_and_pictures_come_out(
         (file,) = (data for event, data in frames if event == "agent_file")
         assert await got(server.port, file["url"]) == DRAWN
     assert b64encode(PNG).decode() in json.dumps(models.bodies[0])
-    assert [data["reasoning"] for event, data in frames if event == "agent_reasoning"][:2] == ["Let me", " see."]
+    thoughts = [data["reasoning"] for event, data in frames if event == "agent_reasoning"][:2]
+    # LangChain's model for chat completions drops them; for answers it does not: see test_langgraph_content.py.
+    assert thoughts == ([] if framework == "langgraph" else ["Let me", " see."])
     (result,) = (data for event, data in frames if event == "tool_result")
-    assert result["tool_output"] == NOTE
+    assert result["tool_output"] in (NOTE, [NOTE])
     assert file["tool_call_id"] == result["tool_call_id"]
     assert frames[-1][1]["usage"]["requests"] == 2
 

@@ -14,6 +14,9 @@ from agentsocket.agent.contract import AgentError, Turn
 MOST: Final = 20 * 1024 * 1024
 """Bytes of all attachments together that a model gets: no provider takes much more in one request."""
 
+MEDIA: Final = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/", "video/", "application/pdf")
+"""How the types of files begin that there are models for."""
+
 MOST_TEXT: Final = 256 * 1024
 """Bytes of one text file that a model gets."""
 
@@ -38,6 +41,11 @@ class Attached:
     """Its bytes; None where it is too large for a model. The tools find it in ``current_turn().attachments``."""
     text: str | None
     """What it says, under the note, where it is a text: every model can read that."""
+
+    @property
+    def media(self) -> bytes | None:
+        """Its bytes, where it is a picture or document of a type that there are models for."""
+        return self.data if self.text is None and self.media_type.startswith(MEDIA) else None
 
 
 async def attached(turn: Turn) -> list[Attached]:

@@ -30,9 +30,6 @@ from agentsocket.agent.adapters.pydantic_ai_events import Teller
 from agentsocket.agent.contract import AgentError, Turn
 from agentsocket.protocol.events import AgentResponse
 
-MEDIA: Final = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/", "video/", "application/pdf")
-"""How the types of files begin that there are models for."""
-
 
 class PydanticAIAgent:
     """Serves one session of an agent; ``options`` go to its ``run`` (``deps=``, ``usage_limits=`` and so on)."""
@@ -116,8 +113,8 @@ def _prompt(message: str, files: list[Attached]) -> str | list[UserContent]:
     parts: list[UserContent] = [message]
     for file in files:
         parts.append(file.text or file.note)
-        if file.data is not None and file.text is None and file.media_type.startswith(MEDIA):
-            parts.append(BinaryContent(file.data, media_type=file.media_type))
+        if file.media is not None:
+            parts.append(BinaryContent(file.media, media_type=file.media_type))
     return parts if files else message
 
 
