@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ class BareTurn:
     context = Context("a session")
     params: Mapping[str, Any] = MappingProxyType({})
     attachments: Sequence[Attachment] = ()
+    features: Collection[str] = ("reasoning", "progress", "data", "files")
     ended = False
 
     def emit_blocking(self, event: Any) -> None:

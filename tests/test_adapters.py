@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 from agentsocket.agent.adapters import frameworks
 from agentsocket.agent.adapters.conversation import Memory, Tokens, approve, as_text
@@ -16,6 +18,12 @@ from agentsocket.agent.adapters.frameworks import FRAMEWORKS, UnsupportedAgent, 
 from agentsocket.agent.adapters.resources import open_agent
 from tests.server_process import ROOT
 from tests.support import BareTurn
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
 
 
 def of(module: str, name: str, *bases: type) -> Any:
@@ -112,13 +120,46 @@ def test_a_snapshot_of_the_memory_is_the_turns_own_and_the_oldest_turns_go_whole
 def test_an_answer_is_text_and_has_usage_only_where_it_is_known() -> None:
     tokens = Tokens()
     assert tokens.report("fine").usage is None
+    tokens.add(None, None)
+    assert tokens.report("fine").model_dump() == {"response": "fine"}
     tokens.add(3, None)
     tokens.add(4, 5)
     assert tokens.report({"a": [1]}).model_dump() == {
         "response": '{"a":[1]}',
-        "usage": {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12},
+        "usage": {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12, "requests": 2},
+        "result": {"a": [1]},
+    }
+    tokens.add(10, 20, cached_input_tokens=8, reasoning_tokens=15, requests=3)
+    assert tokens.report("fine").usage == {
+        "input_tokens": 17,
+        "output_tokens": 25,
+        "total_tokens": 42,
+        "cached_input_tokens": 8,
+        "reasoning_tokens": 15,
+        "requests": 5,
     }
     assert as_text(None) == ""
+
+
+@pytest.mark.parametrize("output", [{"a": 1}, [1, "b"], 7, 0, 1.5, True, False, Point(1, 2)])
+def test_what_is_no_text_is_the_structured_result_beside_its_text(output: Any) -> None:
+    answer = Tokens().report(output)
+    assert answer.response == to_json(output).decode()
+    assert to_json(answer.result) == to_json(output)
+
+
+@pytest.mark.parametrize("output", ["text", "", None])
+def test_plain_text_is_no_structured_result(output: Any) -> None:
+    assert Tokens().report(output).model_dump() == {"response": output or ""}
+
+
+def test_turns_whose_files_are_too_large_together_go_from_the_oldest_on() -> None:
+    memory: Memory[int] = Memory(size=100)
+    for message, size in enumerate([60, 30, 50, 0]):
+        memory.commit([message], size)
+    assert memory.snapshot() == [1, 2, 3]
+    memory.commit([4], 1000)
+    assert memory.snapshot() == [4]
 
 
 # ---- What a factory opens --------------------------------------------------------------------------------------------

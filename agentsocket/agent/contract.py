@@ -3,7 +3,7 @@
 An agent never sees a task id, a socket or JSON.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -67,6 +67,10 @@ class Turn(Protocol):
     @property
     def params(self) -> Mapping[str, JsonValue]:
         """``agent_request.params``, of this request: what the client says."""
+
+    @property
+    def features(self) -> Collection[str]:
+        """What the client understands beyond the base, as it has last said: ``files``, say."""
 
     @property
     def ended(self) -> bool:

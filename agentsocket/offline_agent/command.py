@@ -49,6 +49,7 @@ class Terminal:
 
     context = Context("")
     params: Mapping[str, JsonValue] = MappingProxyType({})
+    features = ("reasoning", "progress", "files")
     ended = False
 
     def __init__(self, attachments: Sequence[Attachment] = ()) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
@@ -53,6 +53,11 @@ class TaskTurn:
         self._order = asyncio.Lock()
         self._in_order = 0
         """Events that are said one after the other, since the first of them takes its time to be encoded."""
+
+    @property
+    def features(self) -> Collection[str]:
+        """What the client understands beyond the base, as it has last said."""
+        return self._log.features
 
     async def emit(self, event: Emitted) -> None:
         """Send an event; waits while the client lags.

@@ -2,9 +2,9 @@
 
 A message is a plan: steps parted by "then". A step that names tools, ``weather(Oslo) population(Oslo)``, calls them all
 at once, for a city or with the argument that it names, ``remember(note=milk)``, where ``[]`` stand for ``()``; any
-other step is answered with all that the users of the conversation have said, piece by piece. Three words do more:
-"hold" stops the stream after its first piece until ``release`` is set, "refuse" is answered with HTTP 400, and so is
-any conversation with a tool call that has no result.
+other step is answered with all that the users of the conversation have said, piece by piece. Four words do more:
+"hold" stops the stream after its first piece until ``release`` is set, "think" has the model think aloud first, where
+it is held then, "refuse" is answered with HTTP 400, and so is any conversation with a tool call that has no result.
 
 It speaks the three dialects that the frameworks need: OpenAI's chat completions and responses, and Gemini's.
 """
@@ -33,12 +33,21 @@ class Reply:
 
     calls: list[tuple[str, str, str]]
     pieces: list[str]
+    thoughts: list[str]
+    items: list[dict[str, Any]]
+
+
+THOUGHTS = ["Let me", " see."]
 
 
 class ModelServer:
     def __init__(self) -> None:
         self.url = ""
         self.requests: list[list[Item]] = []
+        self.items: list[dict[str, Any]] = []
+        """What each answer has besides, in the dialect of OpenAI's responses: searches, pictures."""
+        self.bodies: list[dict[str, Any]] = []
+        """The requests as they came."""
         self.models: list[tuple[str, float | None]] = []
         """The model that each request names, and the temperature."""
         self.held, self.release, self.hung_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -53,6 +62,7 @@ class ModelServer:
             length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
             body = json.loads(await reader.readexactly(int(length[1]) if length else 0))
             path = head.split()[1]
+            self.bodies.append(body)
             self.models.append(model_of(path, body))
             read, write = next(dialect for part, dialect in DIALECTS.items() if part in path)
             await self._answer(read(body), write, reader, writer)
@@ -77,7 +87,7 @@ class ModelServer:
             return
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         reply = self._reply(plan.split(" then "), done, conversation)
-        first_piece = reply.pieces[0] if reply.pieces else ""
+        first_piece = next(iter([*reply.thoughts, *reply.pieces]), "")
         for chunk in write(reply, conversation):
             writer.write(f"{chunk}\n\n".encode())
             await writer.drain()
@@ -98,9 +108,13 @@ class ModelServer:
 
     def _reply(self, steps: list[str], done: int, conversation: list[Item]) -> Reply:
         calls = re.findall(r"(\w+)\(([^()]*)\)", steps[done]) if done < len(steps) else []
+        thoughts = THOUGHTS if "think" in " ".join(steps) else []
         if calls:
-            return Reply([(f"call_{next(self._ids)}", name, argument) for name, argument in calls], [])
-        return Reply([], ["Heard:", *(f" [{item.text}]" for item in conversation if item.kind == "user")])
+            return Reply(
+                [(f"call_{next(self._ids)}", name, argument) for name, argument in calls], [], thoughts, self.items
+            )
+        heard = [f" [{item.text}]" for item in conversation if item.kind == "user"]
+        return Reply([], ["Heard:", *heard], thoughts, self.items)
 
 
 def arguments(text: str) -> dict[str, str]:
@@ -188,6 +202,8 @@ def write_chat(reply: Reply, _: list[Item]) -> Iterator[str]:
         return sse({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
 
     yield chunk({"role": "assistant", "content": ""})
+    for thought in reply.thoughts:
+        yield chunk({"reasoning_content": thought})
     for piece in reply.pieces:
         yield chunk({"content": piece})
     for index, (call_id, name, argument) in enumerate(reply.calls):
@@ -230,7 +246,24 @@ def write_responses(reply: Reply, conversation: list[Item]) -> Iterator[str]:
 
     yield sse({"type": "response.created", "sequence_number": 0, "response": response("in_progress", [])})
     output: list[Any] = []
-    for index, (call_id, name, argument) in enumerate(reply.calls):
+    if reply.thoughts:
+        at = {"sequence_number": 1, "output_index": 0}
+        summary = [{"type": "summary_text", "text": "".join(reply.thoughts)}]
+        item: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": summary}
+        yield sse({"type": "response.output_item.added", **at, "item": {**item, "summary": []}})
+        inner = {**at, "item_id": "rs_1", "summary_index": 0}
+        empty = {"type": "summary_text", "text": ""}
+        yield sse({"type": "response.reasoning_summary_part.added", **inner, "part": empty})
+        for thought in reply.thoughts:
+            yield sse({"type": "response.reasoning_summary_text.delta", **inner, "delta": thought})
+        yield sse({"type": "response.output_item.done", **at, "item": item})
+        output.append(item)
+    for item in reply.items:
+        at = {"sequence_number": 1, "output_index": len(output)}
+        yield sse({"type": "response.output_item.added", **at, "item": item})
+        yield sse({"type": "response.output_item.done", **at, "item": item})
+        output.append(item)
+    for index, (call_id, name, argument) in enumerate(reply.calls, len(output)):
         item = {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": name, "status": "completed"}
         item["arguments"] = json.dumps(arguments(argument))
         at = {"sequence_number": 1, "output_index": index}
@@ -240,7 +273,7 @@ def write_responses(reply: Reply, conversation: list[Item]) -> Iterator[str]:
     if reply.pieces:
         part = {"type": "output_text", "text": "".join(reply.pieces), "annotations": []}
         message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
-        at = {"sequence_number": 1, "output_index": 0}
+        at = {"sequence_number": 1, "output_index": len(output)}
         yield sse({"type": "response.output_item.added", **at, "item": {**message, "content": []}})
         inner = {**at, "item_id": "msg_1", "content_index": 0}
         yield sse({"type": "response.content_part.added", **inner, "part": {**part, "text": ""}})
@@ -257,14 +290,15 @@ def write_responses(reply: Reply, conversation: list[Item]) -> Iterator[str]:
 def read_gemini(body: dict[str, Any]) -> list[Item]:
     items = []
     for content in body["contents"]:
+        texts = [part for part in content["parts"] if "text" in part]
         for part in content["parts"]:
             if call := part.get("functionCall"):
                 items.append(Item("call", call["name"], call.get("id", call["name"])))
             elif result := part.get("functionResponse"):
                 text = json.dumps(result["response"])
                 items.append(Item("result", text, result.get("id", result["name"])))
-            elif "text" in part:
-                items.append(Item("assistant" if content.get("role") == "model" else "user", part["text"]))
+            elif part in texts[:1]:
+                items.append(Item("assistant" if content.get("role") == "model" else "user", text_of(texts)))
     return items
 
 
@@ -276,6 +310,8 @@ def write_gemini(reply: Reply, _: list[Item]) -> Iterator[str]:
     def chunk(parts: list[Any], **more: Any) -> str:
         return sse({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0, **more}]})
 
+    for thought in reply.thoughts:
+        yield chunk([{"text": thought, "thought": True}])
     for piece in reply.pieces:
         yield chunk([{"text": piece}])
     usage = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}

@@ -40,7 +40,7 @@ async def test_a_turn_says_what_its_tools_do_and_then_its_text(make: Make) -> No
     assert text == [AgentOutput(output="Heard:"), AgentOutput(output=" [weather(Oslo) then say]")]
     assert isinstance(answer, AgentResponse)
     assert answer.response == said("weather(Oslo) then say")
-    assert answer.usage == {"input_tokens": 14, "output_tokens": 6, "total_tokens": 20}
+    assert answer.usage == {"input_tokens": 14, "output_tokens": 6, "total_tokens": 20, "requests": 2}
 
 
 async def test_text_is_passed_on_while_the_model_still_writes(make: Make, models: ModelServer) -> None:

@@ -80,7 +80,7 @@ async def test_a_model_has_the_tools_and_calls_several_at_once(at: At, models: M
     answer = await agent.run(plan, turn)
     assert isinstance(answer, AgentResponse)
     assert answer.response == f"Heard: [{plan}]"
-    assert answer.usage == {"input_tokens": 14, "output_tokens": 6, "total_tokens": 20}
+    assert answer.usage == {"input_tokens": 14, "output_tokens": 6, "total_tokens": 20, "requests": 2}
     assert [type(event) for event in turn.events[:4]] == [ToolCall, ToolCall, ToolResult, ToolResult]
     outputs = {result.tool_name: result.tool_output for result in turn.results}
     assert outputs["calculate"] == "17 * 23 is 391."

@@ -29,7 +29,7 @@ async def test_it_works_with_chat_completions_too(models: ModelServer) -> None:
     settings = ModelSettings(include_usage=True)
     answer: Any = await adapt(Agent("chat", model=model(models), model_settings=settings)).run("hello", turn)
     assert turn.text == ["Heard:", " [hello]"]
-    assert answer.usage == {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+    assert answer.usage == {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "requests": 1}
 
 
 async def test_a_handoff_is_told_as_a_tool_and_the_next_turn_goes_to_who_took_over(models: ModelServer) -> None:

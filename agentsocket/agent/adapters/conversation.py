@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from agentsocket.agent.contract import Approval, Turn
@@ -49,16 +50,20 @@ class Memory(Generic[T]):
     a snapshot and is committed when it has gone well.
     """
 
-    def __init__(self, turns: int = 100) -> None:
-        self._turns: deque[list[T]] = deque(maxlen=turns)
+    def __init__(self, turns: int = 100, size: int = 32 * 1024 * 1024) -> None:
+        """Keep so many turns, with files of ``size`` bytes among them: each request to the model has them all again."""
+        self._turns: deque[tuple[list[T], int]] = deque(maxlen=turns)
+        self._most = size
 
     def snapshot(self) -> list[T]:
         """All messages, oldest first, in a list of the caller's own."""
-        return [message for turn in self._turns for message in turn]
+        return [message for messages, _ in self._turns for message in messages]
 
-    def commit(self, messages: Iterable[T]) -> None:
-        """Add one turn; the oldest goes where there are too many."""
-        self._turns.append(list(messages))
+    def commit(self, messages: Iterable[T], size: int = 0) -> None:
+        """Add one turn, with files of ``size`` bytes; the oldest go where there is too much."""
+        self._turns.append((list(messages), size))
+        while len(self._turns) > 1 and sum(size for _, size in self._turns) > self._most:
+            self._turns.popleft()
 
 
 async def approve(turn: Turn, tool_name: str, tool_kwargs: dict[str, Any], prompt: str | None = None) -> Approval:
@@ -81,21 +86,49 @@ def as_text(value: object) -> str:
     return "" if value is None else to_json(value, fallback=str, inf_nan_mode="null", bytes_mode="base64").decode()
 
 
-class Tokens(BaseModel):
-    """What a turn has used, all of its model requests together."""
-
-    model_config = ConfigDict(defer_build=True)  # few servers have a framework's agent, and all the sooner start
+@dataclass
+class Tokens:
+    """What a turn has used, all of its model requests together. What is 0 is not known, or there was none."""
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    requests: int = 0
 
-    def add(self, input_tokens: object, output_tokens: object) -> None:
-        """Count one model request; what the framework does not know it gives as None."""
-        self.input_tokens += input_tokens if isinstance(input_tokens, int) else 0
-        self.output_tokens += output_tokens if isinstance(output_tokens, int) else 0
+    def add(
+        self,
+        input_tokens: object,
+        output_tokens: object,
+        *,
+        cached_input_tokens: object = None,
+        reasoning_tokens: object = None,
+        requests: int = 1,
+    ) -> None:
+        """Count one model request, or several that were counted together; what is not known is None.
+
+        Of the input, ``cached_input_tokens`` are a part, and ``reasoning_tokens`` of the output. A request of which
+        neither input nor output is known is not counted.
+        """
+        if not (_number(input_tokens) or _number(output_tokens)):
+            return
+        self.input_tokens += _number(input_tokens)
+        self.output_tokens += _number(output_tokens)
+        self.cached_input_tokens += _number(cached_input_tokens)
+        self.reasoning_tokens += _number(reasoning_tokens)
+        self.requests += requests
 
     def report(self, output: object) -> AgentResponse:
-        """The answer of a turn, with its usage where that is known."""
+        """The answer of a turn, with its usage where that is known; what is no text is its structured result too."""
         total = self.input_tokens + self.output_tokens
-        usage = {**self.model_dump(), "total_tokens": total} if total else None
-        return AgentResponse(response=as_text(output), usage=usage)
+        known = {name: number for name, number in vars(self).items() if number}
+        own = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens, "total_tokens": total}
+        return AgentResponse(
+            response=as_text(output),
+            usage={**own, **known} if total else None,
+            result=None if isinstance(output, str) else output,
+        )
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0

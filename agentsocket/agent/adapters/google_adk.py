@@ -1,7 +1,5 @@
 """Agents, workflows and apps of Google's Agent Development Kit."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any, Final
 from uuid import uuid4
 
@@ -14,14 +12,15 @@ from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.runners import Runner
 from google.adk.sessions import InMemorySessionService
 from google.genai.types import Content, FunctionCall, FunctionResponse, Part
+from pydantic_core import from_json
 
 from agentsocket.agent.adapters import google_adk_rehearsal
+from agentsocket.agent.adapters.content import attached, weight
 from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
-from agentsocket.agent.contract import Context, Turn
-from agentsocket.protocol.events import AgentOutput, AgentResponse, InputRequired, ToolCall, ToolResult
-
-CONFIRMATION = "adk_request_confirmation"
-QUESTION = "adk_request_input"
+from agentsocket.agent.adapters.google_adk_content import question
+from agentsocket.agent.adapters.google_adk_telling import CONFIRMATION, Teller, text_of
+from agentsocket.agent.contract import AgentError, Context, Turn
+from agentsocket.protocol.events import AgentResponse, InputRequired
 
 
 class GoogleADKAgent:
@@ -32,11 +31,11 @@ class GoogleADKAgent:
     def __init__(self, agent: Any, options: RunOptions) -> None:
         app = agent if isinstance(agent, App) else App(name=agent.name, root_agent=agent)
         self.memory: Memory[Event] = Memory()
-        self._sessions = InMemorySessionService()
+        self._sessions, self._artifacts = InMemorySessionService(), InMemoryArtifactService()
         self._runner = Runner(
             app=app.model_copy(update={"plugins": [*app.plugins, _Reasons()]}),
             session_service=self._sessions,
-            artifact_service=InMemoryArtifactService(),
+            artifact_service=self._artifacts,
             memory_service=InMemoryMemoryService(),
         )
         self._state: dict[str, Any] = {}
@@ -56,70 +55,69 @@ class GoogleADKAgent:
         user_id = options.pop("user_id", None) or _user_id(turn.context)
         ids: dict[str, Any] = {"user_id": user_id, "session_id": uuid4().hex}
         place = {"app_name": self._runner.app_name, **ids}
+        files = await attached(turn)
+        parts = question(message, files)
+
+        async def load(name: str, version: int) -> Part | None:
+            return await self._artifacts.load_artifact(filename=name, version=version, **place)
+
+        teller = Teller(turn, load, options["run_config"].custom_metadata or {})
         session = await self._sessions.create_session(state=self._state, **place)
         try:
             for event in history:
                 await self._sessions.append_event(session, event)
-            answer, parts = None, [Part(text=message)]
             while parts:
-                teller = _Teller(turn)
                 content = Content(role="user", parts=parts)
-                await teller.tell_all(self._runner.run_async(new_message=content, **ids, **options))
-                answer, parts = teller.answer or answer, [await _ask(call, turn) for call in teller.questions]
+                questions = await teller.tell_all(self._runner.run_async(new_message=content, **ids, **options))
+                parts = [await _ask(call, turn) for call in questions]
             done = await self._sessions.get_session(**place)
         finally:
-            await self._sessions.delete_session(**place)
+            await self._forget(place)
+        if teller.failure and not teller.answer:
+            raise AgentError(f"The model gave no answer ({_reason(teller.failure)}).")
         new = done.events[len(history) :] if done else []
-        self.memory.commit(new)
+        self.memory.commit(new, weight(files) + teller.size)
         self._state = dict(done.state) if done else {}
-        return _report(new, answer)
+        return self._report(new, teller.answer)
 
+    async def _forget(self, place: dict[str, Any]) -> None:
+        """Drop the session of a turn, and its artifacts, which ADK keeps apart."""
+        await self._sessions.delete_session(**place)
+        # Of a user whose id could be no part of a path there can be none, and not even be asked for any.
+        for name in await self._artifacts.list_artifact_keys(**place) if self._artifacts.artifacts else ():
+            if not name.startswith("user:"):
+                await self._artifacts.delete_artifact(filename=name, **place)
 
-class _Teller:
-    """Tells the events of one run, and keeps its answer and its questions: for ADK these too are calls of tools."""
+    def _report(self, events: list[Event], answer: Event | None) -> AgentResponse:
+        tokens = Tokens()
+        for event in events:
+            if used := event.usage_metadata:
+                given = (used.prompt_token_count or 0) + (used.tool_use_prompt_token_count or 0)
+                # Gemini counts thoughts beside the output, other models within it; the total has them once.
+                total = used.total_token_count or given + (used.candidates_token_count or 0)
+                tokens.add(
+                    given,
+                    total - given,
+                    cached_input_tokens=used.cached_content_token_count,
+                    reasoning_tokens=used.thoughts_token_count,
+                )
+        if answer is None:
+            return tokens.report("")
+        text = text_of(answer)
+        response = tokens.report(self._result(answer, text))
+        return response.model_copy(update={"response": text}) if text else response
 
-    def __init__(self, turn: Turn) -> None:
-        self.answer: Any = None
-        self.questions: list[FunctionCall] = []
-        self._turn = turn
-
-    async def tell_all(self, stream: AsyncGenerator[Event, None]) -> None:
-        async with aclosing(stream) as events:
-            async for event in events:
-                await self.tell(event)
-
-    async def tell(self, event: Event) -> None:
-        text = "".join(part.text for part in _parts(event) if part.text and not part.thought)
-        if event.partial:
-            if text:
-                await self._turn.emit(AgentOutput(output=text))
-            return
-        if event.is_final_response() and (text or event.output is not None):
-            self.answer = text or event.output
-        for call in event.get_function_calls():
-            await self._tell_call(call)
-        for response in event.get_function_responses():
-            # The first result of a call that waits for its approval only says that it waits.
-            if response.name not in {CONFIRMATION, QUESTION} and not (
-                response.id and response.id in event.actions.requested_tool_confirmations
-            ):
-                await self._tell_result(response)
-
-    async def _tell_call(self, call: FunctionCall) -> None:
-        if call.name in {CONFIRMATION, QUESTION}:
-            self.questions.append(call)
-        else:
-            await self._turn.emit(
-                ToolCall(tool_name=str(call.name), tool_kwargs=call.args or {}, tool_call_id=call.id or None)
-            )
-
-    async def _tell_result(self, response: FunctionResponse) -> None:
-        value = response.response
-        # ADK wraps what is not a dict in one.
-        output = value["result"] if value and value.keys() == {"result"} else value
-        await self._turn.emit(
-            ToolResult(tool_name=str(response.name), tool_output=output, tool_call_id=response.id or None)
-        )
+    def _result(self, answer: Event, text: str) -> Any:
+        """What an agent with a schema says is JSON; a workflow's output is what it is."""
+        if answer.output is not None:
+            return answer.output
+        find = getattr(self._runner.agent, "find_agent", lambda _: None)
+        if getattr(find(answer.author), "output_schema", None) is None:
+            return text
+        try:
+            return from_json(text)
+        except ValueError:
+            return text
 
 
 class _Reasons(BasePlugin):
@@ -164,13 +162,6 @@ async def _ask(call: FunctionCall, turn: Turn) -> Part:
     return Part(function_response=FunctionResponse(id=call.id, name=call.name, response=response))
 
 
-def _report(events: list[Event], answer: Any) -> AgentResponse:
-    tokens = Tokens()
-    for event in events:
-        if used := event.usage_metadata:
-            tokens.add(used.prompt_token_count, used.candidates_token_count)
-    return tokens.report(answer)
-
-
-def _parts(event: Event) -> list[Part]:
-    return (event.content and event.content.parts) or []
+def _reason(failure: Event) -> str:
+    code = failure.error_code
+    return str(getattr(code, "name", code))

@@ -1,22 +1,26 @@
 """LangGraph graphs, which LangChain's agents are too."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from inspect import isclass
+from itertools import chain
 from typing import Any, Final
-from uuid import uuid4
 
 from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import StateGraph
 from langgraph.types import Command, Interrupt
 
+from agentsocket.agent.adapters.content import attached, weight
 from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve, ask_text
 from agentsocket.agent.adapters.frameworks import UnsupportedAgent
+from agentsocket.agent.adapters.langchain_content import question
+from agentsocket.agent.adapters.langgraph_telling import Teller
 from agentsocket.agent.contract import Turn
-from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentResponse
 
 
 class LangGraphAgent:
@@ -32,7 +36,7 @@ class LangGraphAgent:
             raise UnsupportedAgent("interrupt_before and interrupt_after are for debugging: use interrupt() in a node.")
         self.memory: Memory[BaseMessage] = Memory()
         self._state: dict[str, Any] = {}
-        self._graph = graph.with_config({"callbacks": [_HeedCancel()]})
+        self._graph = graph
         self._options = options
         if options.for_turn is None:
             self._context(options.given)  # so that a context that is missing is told now
@@ -44,20 +48,23 @@ class LangGraphAgent:
         options = await self._options.of(turn)
         options |= self._context(options)
         config = options["config"] = self._config(options, turn)
-        work: Any = {**self._state, "messages": [*history, HumanMessage(message, id=str(uuid4()))]}
+        files = await attached(turn)
+        work: Any = {**self._state, "messages": [*history, await question(message, files)]}
         # A thread for this turn alone: on one that lives longer, a cancel leaves a call without its result for good.
-        graph = self._graph.copy({"checkpointer": InMemorySaver()})
+        usage = _Usage()
+        graph = self._graph.with_config({"callbacks": [usage]}).copy({"checkpointer": InMemorySaver()})
+        teller = Teller(turn, graph.get_name(), known)
         while True:
-            await _stream(graph, work, options, _Teller(turn, known))
+            await _stream(graph, work, options, teller)
             state = await graph.aget_state(config)
             if not state.interrupts:
                 break
             work = Command(resume={interrupt.id: await _ask(interrupt, turn) for interrupt in state.interrupts})
         new = [past for past in state.values["messages"] if past.id not in known]
-        self.memory.commit(new)
+        self.memory.commit(new, weight(files) + teller.size)
         # What else the graph remembers: who is active in a swarm, a plan, a list of things to do.
         self._state = {name: value for name, value in state.values.items() if name != "messages"}
-        return _answer(new, state.values.get("structured_response"))
+        return _answer(new, state.values.get("structured_response"), usage)
 
     def _context(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The option that is missing where a graph has a context, all of whose fields have defaults."""
@@ -71,14 +78,11 @@ class LangGraphAgent:
         return {**config, "configurable": {**_who_asks(turn), **own}}
 
 
-async def _stream(graph: Any, work: Any, options: dict[str, Any], teller: "_Teller") -> None:
-    async with aclosing(graph.astream(work, **options, stream_mode=["messages", "updates"], subgraphs=True)) as parts:
-        async for _, mode, part in parts:
-            if mode == "messages":
-                await teller.tell_text(part[0])
-            else:
-                for message in _messages(list(part.values())):
-                    await teller.tell_tools(message)
+async def _stream(graph: Any, work: Any, options: dict[str, Any], teller: Teller) -> None:
+    modes = ["messages", "updates", "custom"]
+    async with aclosing(graph.astream(work, **options, stream_mode=modes, subgraphs=True)) as parts:
+        async for place, mode, part in parts:
+            await teller.tell(place, mode, part)
 
 
 def _who_asks(turn: Turn) -> dict[str, Any]:
@@ -89,59 +93,40 @@ def _who_asks(turn: Turn) -> dict[str, Any]:
     return {**user, "session_id": context.session_id, "thread_id": context.session_id, "params": params}
 
 
-class _Teller:
-    """Tells a message once: a graph sends those of its subgraphs, and of its past, again."""
+class _Usage(AsyncCallbackHandler):
+    """Counts what all models of a turn use, those of inner graphs and of tools too, whose messages are in no state.
 
-    def __init__(self, turn: Turn, known: set[str | None]) -> None:
-        self._turn = turn
-        self._past = known
-        self._told = set(known)
-
-    async def tell_text(self, message: BaseMessage) -> None:
-        fresh = isinstance(message, AIMessageChunk) or (isinstance(message, AIMessage) and message.id not in self._past)
-        if fresh and (text := str(message.text)):
-            await self._turn.emit(AgentOutput(output=text))
-
-    async def tell_tools(self, message: BaseMessage) -> None:
-        if message.id in self._told:
-            return
-        self._told.add(message.id)
-        if isinstance(message, AIMessage):
-            for call in message.tool_calls:
-                await self._turn.emit(
-                    ToolCall(tool_name=call["name"], tool_kwargs=call["args"], tool_call_id=call["id"])
-                )
-        elif isinstance(message, ToolMessage):
-            await self._turn.emit(
-                ToolResult(
-                    tool_name=message.name or "",
-                    tool_output=message.content,
-                    tool_call_id=message.tool_call_id,
-                    is_error=message.status == "error" or None,
-                )
-            )
-
-
-class _HeedCancel(AsyncCallbackHandler):
-    """Before Python 3.12, ``asyncio.wait_for`` loses a cancel that comes at the same moment as a model's next piece."""
+    It also heeds a cancel: before Python 3.12, ``asyncio.wait_for`` loses one that comes at the same moment as a
+    model's next piece.
+    """
 
     run_inline = True  # in the model's own task
+
+    def __init__(self) -> None:
+        self.tokens = Tokens()
+        self._counted: set[str | None] = set()
 
     async def on_llm_new_token(self, *_: Any, **__: Any) -> None:
         task = asyncio.current_task()
         if task and task.cancelling():
             raise asyncio.CancelledError
 
+    async def on_llm_end(self, response: LLMResult, **_: Any) -> None:
+        for generation in chain(*response.generations):
+            if isinstance(generation, ChatGeneration):
+                self.count(generation.message)
 
-def _messages(update: Any) -> Iterator[BaseMessage]:
-    """All messages in what a node has returned: a message, a list, a state, or lists of them."""
-    if isinstance(update, BaseMessage):
-        yield update
-    elif isinstance(update, dict):
-        yield from _messages(update.get("messages"))
-    elif isinstance(update, list | tuple):
-        for part in update:
-            yield from _messages(part)
+    def count(self, message: BaseMessage) -> None:
+        """Count a message, unless that was done when its model ended."""
+        used = message.usage_metadata if isinstance(message, AIMessage) else None
+        if used and message.id not in self._counted:
+            self._counted.add(message.id)
+            self.tokens.add(
+                used["input_tokens"],
+                used["output_tokens"],
+                cached_input_tokens=used.get("input_token_details", {}).get("cache_read"),
+                reasoning_tokens=used.get("output_token_details", {}).get("reasoning"),
+            )
 
 
 async def _ask(interrupt: Interrupt, turn: Turn) -> Any:
@@ -162,13 +147,11 @@ async def _ask(interrupt: Interrupt, turn: Turn) -> Any:
     return {"decisions": decisions}
 
 
-def _answer(new: list[BaseMessage], structured: Any) -> AgentResponse:
+def _answer(new: list[BaseMessage], structured: Any, usage: _Usage) -> AgentResponse:
     spoken = [message for message in new if isinstance(message, AIMessage)]
-    tokens = Tokens()
     for message in spoken:
-        used = message.usage_metadata
-        tokens.add(used and used["input_tokens"], used and used["output_tokens"])
-    return tokens.report(structured if structured is not None else str(spoken[-1].text) if spoken else "")
+        usage.count(message)  # a node may have made one without a model of LangChain's
+    return usage.tokens.report(structured if structured is not None else str(spoken[-1].text) if spoken else "")
 
 
 def _default_context(schema: type[Any]) -> Any:

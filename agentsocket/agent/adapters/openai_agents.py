@@ -1,29 +1,31 @@
 """Agents of the OpenAI Agents SDK."""
 
 import asyncio
-import json
 import os
 from dataclasses import replace
 from typing import Any, Final
 
 from agents import (
     Agent,
-    RawResponsesStreamEvent,
     RunConfig,
-    RunItemStreamEvent,
     Runner,
     RunResultStreaming,
     RunState,
-    StreamEvent,
     TResponseInputItem,
+    Usage,
     set_trace_processors,
 )
 from agents.run_config import ToolErrorFormatterArgs
 from agents.tracing import setup
+from openai.types.responses import ResponseInputContentParam
 
+from agentsocket.agent.adapters.content import Attached, attached, data_url, weight
 from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
+from agentsocket.agent.adapters.openai_agents_events import Teller, arguments, as_dict
 from agentsocket.agent.contract import Turn
-from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
+from agentsocket.protocol.events import AgentResponse
+
+PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 class OpenAIAgent:
@@ -44,19 +46,18 @@ class OpenAIAgent:
         """Answer one message. After a handoff the next one goes to the agent that answered last."""
         history = self.memory.snapshot()
         failed: set[str] = set()
-        options = _with_ear(await self._options.of(turn), failed)
-        work: list[TResponseInputItem] | RunState[Any] = [*history, {"role": "user", "content": message}]
+        options, teller = _with_ear(await self._options.of(turn), failed), Teller(turn, failed)
+        files = await attached(turn)
+        work: list[TResponseInputItem] | RunState[Any] = [*history, await _input(message, files)]
         while True:
             result = Runner.run_streamed(self._agent, work, **options)
-            await _forward(result, turn, failed)
+            await _forward(result, teller)
             if not result.interruptions:
                 break
             work = await _decide(result, turn)
-        self.memory.commit(result.to_input_list()[len(history) :])
+        self.memory.commit(result.to_input_list()[len(history) :], weight(files) + teller.size)
         self._agent = result.last_agent
-        tokens, used = Tokens(), result.context_wrapper.usage
-        tokens.add(used.input_tokens, used.output_tokens)
-        return tokens.report(result.final_output)
+        return _tokens(result.context_wrapper.usage).report(teller.answer(result.final_output))
 
 
 def _with_ear(options: dict[str, Any], failed: set[str]) -> dict[str, Any]:
@@ -73,11 +74,11 @@ def _with_ear(options: dict[str, Any], failed: set[str]) -> dict[str, Any]:
     return {**options, "run_config": replace(config, tool_error_formatter=note)}
 
 
-async def _forward(result: RunResultStreaming, turn: Turn, failed: set[str]) -> None:
+async def _forward(result: RunResultStreaming, teller: Teller) -> None:
     events: Any = result.stream_events()  # declared as a mere iterator, that cannot be closed
     try:
         async for event in events:
-            await _emit(event, turn, failed)
+            await teller.tell(event)
     except BaseException:
         # The run has a task of its own, and closing the stream would wait for it to end by itself.
         result.cancel()
@@ -88,49 +89,45 @@ async def _forward(result: RunResultStreaming, turn: Turn, failed: set[str]) -> 
             await asyncio.wait([result.run_loop_task])
 
 
-async def _emit(event: StreamEvent, turn: Turn, failed: set[str]) -> None:
-    match event:
-        case RawResponsesStreamEvent(data=data) if data.type == "response.output_text.delta":
-            await turn.emit(AgentOutput(output=data.delta))
-        case RunItemStreamEvent(name="tool_called" | "handoff_requested", item=item):
-            call = _as_dict(item.raw_item)
-            # What the provider runs at its own side (a web search) has no call_id, and no result comes of it.
-            if "call_id" in call:
-                kwargs = _arguments(call.get("arguments"))
-                await turn.emit(
-                    ToolCall(tool_name=str(call.get("name")), tool_kwargs=kwargs, tool_call_id=call["call_id"])
-                )
-        case RunItemStreamEvent(name="tool_output" | "handoff_occured", item=item):
-            raw = _as_dict(item.raw_item)
-            output = getattr(item, "output", raw.get("output"))
-            is_error = raw["call_id"] in failed or None
-            await turn.emit(ToolResult(tool_output=output, tool_call_id=raw["call_id"], is_error=is_error))
+async def _input(message: str, files: list[Attached]) -> TResponseInputItem:
+    """The message, with each file as both of OpenAI's APIs take it: its text, or its bytes, or else a word of it."""
+    if not files:
+        return {"role": "user", "content": message}
+    parts: list[ResponseInputContentParam] = [{"type": "input_text", "text": message}]
+    for file in files:
+        parts.append({"type": "input_text", "text": file.text or file.note})
+        if file.data is not None and file.text is None and file.media_type in PICTURES:
+            url = await data_url(file.data, file.media_type)
+            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
+        elif file.data is not None and file.media_type == "application/pdf":
+            url = await data_url(file.data, file.media_type)
+            parts.append({"type": "input_file", "filename": file.name, "file_data": url})
+    return {"role": "user", "content": parts}
+
+
+def _tokens(used: Usage) -> Tokens:
+    tokens = Tokens()
+    tokens.add(
+        used.input_tokens,
+        used.output_tokens,
+        cached_input_tokens=used.input_tokens_details.cached_tokens,
+        reasoning_tokens=used.output_tokens_details.reasoning_tokens,
+        requests=used.requests,
+    )
+    return tokens
 
 
 async def _decide(result: RunResultStreaming, turn: Turn) -> RunState[Any]:
     """Have each waiting call approved or rejected; the SDK knows no other arguments than the model's."""
     state = result.to_state()
     for item in result.interruptions:
-        call = _as_dict(item.raw_item)
-        approval = await approve(turn, str(item.tool_name), _arguments(call.get("arguments")))
+        call = as_dict(item.raw_item)
+        approval = await approve(turn, str(item.tool_name), arguments(call.get("arguments")))
         if approval.approved:
             state.approve(item)
         else:
             state.reject(item, rejection_message=approval.reason)
     return state
-
-
-def _as_dict(raw_item: Any) -> dict[str, Any]:
-    return dict(raw_item) if isinstance(raw_item, dict) else raw_item.model_dump()
-
-
-def _arguments(text: Any) -> dict[str, Any]:
-    """A call's arguments are JSON as the model wrote it: mostly an object, at worst anything."""
-    try:
-        arguments = json.loads(text or "{}")
-    except ValueError:
-        arguments = text
-    return arguments if isinstance(arguments, dict) else {"arguments": arguments}
 
 
 def _keep_traces_at_home() -> None:

@@ -1,6 +1,7 @@
 """Pydantic AI agents."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterable
 from typing import Any, Final
 
@@ -13,22 +14,21 @@ from pydantic_ai.capabilities import (
 )
 from pydantic_ai.messages import (
     AgentStreamEvent,
-    FunctionToolCallEvent,
-    FunctionToolResultEvent,
+    BinaryContent,
     ModelMessage,
     ModelResponse,
-    PartDeltaEvent,
-    PartStartEvent,
-    TextPart,
-    TextPartDelta,
+    UserContent,
 )
 from pydantic_ai.models import ModelRequestContext, infer_model
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
+from pydantic_ai.usage import RunUsage
 
+from agentsocket.agent.adapters.content import Attached, attached, weight
 from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve, as_text, ask_text
-from agentsocket.agent.contract import Turn
-from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
+from agentsocket.agent.adapters.pydantic_ai_events import Teller
+from agentsocket.agent.contract import AgentError, Turn
+from agentsocket.protocol.events import AgentResponse
 
 
 class PydanticAIAgent:
@@ -49,12 +49,16 @@ class PydanticAIAgent:
                 self._agent.model = model
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
-        """Answer one message. An exception of a tool ends the run, as Pydantic AI has it; ``ModelRetry`` does not."""
+        """Answer one message. An exception of a tool ends the run, as Pydantic AI has it; ``ModelRetry`` does not.
+
+        Raises:
+            AgentError: if the model takes no such files as are attached.
+        """
+        teller = Teller(turn)
 
         # Called within the run and awaited by it, so that a cancel here stops the run, and a slow client slows it.
         async def forward(_: RunContext[Any], events: AsyncIterable[AgentStreamEvent]) -> None:
-            async for event in events:
-                await _emit(event, turn)
+            await teller.tell_all(events)
 
         async def answer(_: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
             return await _ask(requests, turn)
@@ -62,15 +66,19 @@ class PydanticAIAgent:
         own = _OwnTasks()
         options = await self._options.of(turn)
         options["capabilities"] = [*(options.get("capabilities") or ()), HandleDeferredToolCalls(answer), own]
-        history = self.memory.snapshot()
+        history, files = self.memory.snapshot(), await attached(turn)
+        prompt = _prompt(message, files)
         try:
-            result = await self._agent.run(message, message_history=history, event_stream_handler=forward, **options)
+            result = await self._agent.run(prompt, message_history=history, event_stream_handler=forward, **options)
+        except NotImplementedError as exc:
+            if files and _is_of_a_model(exc):
+                raise AgentError("The model takes no files of this kind.") from exc
+            raise
         finally:
             await own.stop()
-        self.memory.commit(result.new_messages())
-        tokens = Tokens()
-        tokens.add(result.usage.input_tokens, result.usage.output_tokens)
-        return tokens.report(result.output)
+        output = await teller.answer(result.output)
+        self.memory.commit(result.new_messages(), weight(files) + teller.size)
+        return _tokens(result.usage).report(output)
 
 
 class _OwnTasks(AbstractCapability[Any]):
@@ -100,25 +108,32 @@ class _OwnTasks(AbstractCapability[Any]):
             await asyncio.wait(left)
 
 
-async def _emit(event: AgentStreamEvent, turn: Turn) -> None:
-    match event:
-        case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
-            if text:
-                await turn.emit(AgentOutput(output=text))
-        case FunctionToolCallEvent(part=part):
-            await turn.emit(
-                ToolCall(tool_name=part.tool_name, tool_kwargs=part.args_as_dict(), tool_call_id=part.tool_call_id)
-            )
-        case FunctionToolResultEvent(part=part):
-            failed = getattr(part, "outcome", "retried") in {"failed", "retried"}
-            await turn.emit(
-                ToolResult(
-                    tool_name=part.tool_name or "",
-                    tool_output=part.content,
-                    tool_call_id=part.tool_call_id,
-                    is_error=failed or None,
-                )
-            )
+def _prompt(message: str, files: list[Attached]) -> str | list[UserContent]:
+    """The message, with each file as the model takes it: its text, or its bytes, or else a word of it."""
+    parts: list[UserContent] = [message]
+    for file in files:
+        parts.append(file.text or file.note)
+        if file.media is not None:
+            parts.append(BinaryContent(file.media, media_type=file.media_type))
+    return parts if files else message
+
+
+def _is_of_a_model(failure: NotImplementedError) -> bool:
+    """Whether a model's class has raised it: that is what they do with files for which they have no form."""
+    frames = traceback.walk_tb(failure.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith("pydantic_ai.models") for frame, _ in frames)
+
+
+def _tokens(used: RunUsage) -> Tokens:
+    tokens = Tokens()
+    tokens.add(
+        used.input_tokens,
+        used.output_tokens,
+        cached_input_tokens=used.cache_read_tokens,
+        reasoning_tokens=getattr(used, "output_reasoning_tokens", 0) or used.details.get("reasoning_tokens"),
+        requests=used.requests,
+    )
+    return tokens
 
 
 async def _ask(requests: DeferredToolRequests, turn: Turn) -> DeferredToolResults:
