@@ -108,6 +108,8 @@ const [SMALLEST_PIECE, FIRST_PIECE, LARGEST_PIECE] = [4 * 1024, 16 * 1024, 128 *
 const PIECES_AHEAD = 2;
 /** Milliseconds within which a piece is answered where larger ones may go. */
 const BRISK = 500;
+/** What says nothing against a file: it goes on with the next login. */
+const LATER = new Set(["shutting_down", "not_logged_in"]);
 /** Bytes of a piece's message that are not the piece. */
 const ENVELOPE = 256;
 
@@ -255,8 +257,9 @@ class Uploads {
     const took = Date.now() - (one.due.shift() ?? 0);
     if (event === "upload_progress") this.#progress(one, data.received, took);
     else if (event === "upload_complete") this.#complete(one, data.file_id);
-    else if (data.code !== "rate_limited") return this.#fail(one, new ServerError(data));
-    else this.#slowDown(one, data.retry_after);
+    else if (data.code === "rate_limited") this.#slowDown(one, data.retry_after);
+    else if (LATER.has(data.code)) one.state = "waiting";
+    else this.#fail(one, new ServerError(data));
     // Every step has one answer: when the last one is there, nothing is on its way that could be taken for another.
     if (one.state === "astray" && !one.due.length && !this.#rest) this.#start(one);
     this.#feed();
@@ -883,6 +886,7 @@ export class AgentClient extends EventTarget {
 
   #sendLogout() {
     this.#setState({ name: "logging_out" });
+    this.#uploads.pause();
     this.#probe();
     this.#send("logout", {});
     this.#expect("logout", this.#options.slowPatience);
