@@ -1,5 +1,6 @@
 """The console in a real browser: files that go with a message."""
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from agentsocket.agent.contract import Turn
 from tests.browser.agents import Stage, stage
 from tests.browser.link import linked
 from tests.browser.pictures import png
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from tests.browser.chromium import Tab
@@ -213,6 +214,9 @@ async def test_more_files_than_go_with_one_message_are_not_taken(tab: "Tab") -> 
 async def test_files_are_attached_and_removed_with_the_keyboard_alone(tab: "Tab", tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     path.write_text("1")
+    choosers: asyncio.Queue[Any] = asyncio.Queue()
+    # From the beginning: who begins to listen shortly before may miss it.
+    tab.page.on("filechooser", choosers.put_nowait)
     async with stage() as (_, server):
         await tab.open(server.port)
         focused = tab.page.locator(":focus")
@@ -220,9 +224,9 @@ async def test_files_are_attached_and_removed_with_the_keyboard_alone(tab: "Tab"
             await tab.page.focus("#message")
             await tab.page.keyboard.press("Tab")
             await tab.expect(focused).to_have_attribute("aria-label", "Attach files")
-            async with tab.page.expect_file_chooser() as choosing:
-                await tab.page.keyboard.press("Enter")
-            await (await choosing.value).set_files(path)
+            await tab.page.keyboard.press("Enter")
+            async with asyncio.timeout(PATIENCE):
+                await (await choosers.get()).set_files(path)
             await tab.expect(".attachments .there").to_have_count(1)
             await tab.page.focus("#message")
             await tab.page.keyboard.press("Shift+Tab")
