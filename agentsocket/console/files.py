@@ -23,8 +23,9 @@ CONTENT_TYPES: Final = MappingProxyType(
 # The page loads its own files, talks to its own server, and that is all: whatever an agent says, nothing can be run,
 # loaded or sent elsewhere. "self" covers the WebSocket of the same host and port.
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
 )
 
 HEADERS: Final = MappingProxyType(

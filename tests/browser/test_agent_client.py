@@ -30,8 +30,9 @@ GOLDEN = {
     for path in sorted((Path(__file__).parents[1] / "golden").glob("*.json"), key=lambda path: path.stem)
 }
 CLIENT_EVENTS = {frame.event for frame in get_args(AnyClientFrame)}
-# What belongs to a login and to no task: tested on its own below.
-ELSEWHERE = {"refresh_response", "error.retry_after"}
+# What belongs to a login or an upload and to no task: tested on its own.
+ELSEWHERE = {"refresh_response", "error.retry_after", *(name for name in GOLDEN if "upload" in name)}
+FEATURES = ["heartbeat", "reasoning", "progress", "data", "files"]
 SENT = [name for name, frame in GOLDEN.items() if frame["event"] in CLIENT_EVENTS and name not in ELSEWHERE]
 RECEIVED = [name for name, frame in GOLDEN.items() if frame["event"] not in CLIENT_EVENTS and name not in ELSEWHERE]
 
@@ -41,8 +42,8 @@ ACTIONS = {
         const client = page.make({resumable: false, ...options});
         return void (session_id ? client.resume({session_id, resume_token, last_seq}) : client.login());
     }""",
-    "agent_request": """({message, request_id, params}) =>
-        void client.sendAgentRequest(message, {requestId: request_id, params})""",
+    "agent_request": """({message, request_id, params, attachments = []}) => void client.sendAgentRequest(
+        message, {requestId: request_id, params, attachments: attachments.map((file_id) => ({file_id}))})""",
     "cancel_request": "({task_id}) => void client.cancel(task_id)",
     "input_response": "({task_id, input_id, response}) => client.answer(task_id, input_id, response)",
     "logout": "() => void client.logout()",
@@ -147,7 +148,7 @@ async def test_the_module_sends_each_frame_as_the_contract_has_it(tab: "Tab", na
             await server.hears("heartbeat")
         heard = await server.hears(golden["event"])
         if golden["event"] == "login":
-            golden = {**golden, "data": {**golden["data"], "features": ["heartbeat"]}}
+            golden = {**golden, "data": {**golden["data"], "features": FEATURES}}
         if golden["event"] == "refresh":
             golden = {**golden, "data": {**golden["data"], "request_id": heard["data"]["request_id"]}}
         if golden["event"] == "agent_request":
@@ -412,7 +413,7 @@ async def test_one_of_several_agents_is_asked_for_by_its_name(tab: "Tab") -> Non
         assert (await server.hears("login"))["data"] == {
             "agent": "helper",
             "resumable": True,
-            "features": ["heartbeat"],
+            "features": FEATURES,
         }
         await tab.page.goto(f"http://127.0.0.1:{server.port}/?agent=helper")
         assert (await server.hears("login"))["data"]["agent"] == "helper"

@@ -101,5 +101,8 @@ async def test_a_picture_goes_in_and_thoughts_and_pictures_come_out(
 async def test_a_client_that_has_named_no_features_gets_none_of_it(framework: str, make: Make) -> None:
     async with serving(drawing(framework, make)) as server, logged_in(server) as peer:
         await peer.request("think draw() then say")
-        events = [event for event, _ in await peer.until("agent_response", "error")]
-    assert [event for event in events if event != "agent_output"] == ["tool_call", "tool_result", "agent_response"]
+        frames = [
+            (event, data) for event, data in await peer.until("agent_response", "error") if event != "agent_output"
+        ]
+    assert [event for event, _ in frames] == ["tool_call", "tool_result", "agent_response"]
+    assert NOTE not in json.dumps(frames[1][1])

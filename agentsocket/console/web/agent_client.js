@@ -13,6 +13,11 @@
  * (`detail` is `client.state`), "frame" (`detail` is a `Passed`: every frame, in both directions) and "expiring"
  * (`detail` is an Error: the login is about to end, and could not be renewed).
  *
+ * Files go with a request, and come from the agent; a broken connection holds neither up:
+ *
+ *     const frames = client.stream("What is in it?", { attachments: [input.files[0]] });
+ *     for await (const { event, data } of frames) if (event === "agent_file") image.src = client.address(data);
+ *
  * @typedef {string | (() => string | undefined | Promise<string | undefined>)} Token
  *   What proves who logs in; a function is asked anew for each connection, and ten seconds before the login ends.
  * @typedef {{event: string, data: Record<string, any>, gap?: true}} Frame
@@ -27,7 +32,17 @@
  *   `code` is a close code or an error's code; `opened` is false where the connection never opened; `agents` are those
  *   that there are where the one that was wanted is not; `error` is what the page's own function for the token threw.
  *   "refused" is left only by `connect`, `login` or `resume`.
- * @typedef {{task_id: string, status: string, output: string, response?: string, pending_inputs?: Record<string, any>[]}} Snapshot
+ * @typedef {{task_id: string, status: string, output: string, response?: string, result?: any, files?: AgentFile[],
+ *   data?: AgentData[], pending_inputs?: Record<string, any>[]}} Snapshot
+ * @typedef {{file_id: string, name: string, media_type: string, size: number, url: string, tool_call_id?: string}} AgentFile
+ *   What an `agent_file` says. Who has its `url` has the file: it is not to be logged.
+ * @typedef {{name: string, data: any, id?: string, transient?: boolean}} AgentData What an `agent_data` says.
+ * @typedef {Blob | Upload | {file_id: string}} Attachment
+ *   A `File` or `Blob` is uploaded first; the others are there already, or on their way.
+ * @typedef {{params?: Record<string, any>, attachments?: Attachment[], onUpload?: (upload: Upload) => void,
+ *   signal?: AbortSignal}} RequestOptions
+ *   `params` is what the agent is to know of this request. `onUpload` is told of each step of the attachments that are
+ *   uploaded; `signal` gives the request up, its uploads and its task.
  */
 
 /** What the server says has gone wrong. */
@@ -65,7 +80,7 @@ export class MessageTooBig extends Error {
   }
 }
 
-const FEATURES = ["heartbeat"];
+const FEATURES = ["heartbeat", "reasoning", "progress", "data", "files"];
 /** A connection is lost when nothing was heard for so many times the interval in which the server says something. */
 const SILENCE = 2.5;
 /** Milliseconds by which a timer is late only where the page, or all of the machine, has slept. */
@@ -87,22 +102,264 @@ const LOST_SESSION = new Set(["session_not_found", "invalid_frame"]);
 const FINAL_CLOSE_CODES = new Set([1000, 1003, 1007, 1009]);
 const NO_LOGIN_IN_TIME = 4502;
 
+/** Bytes of a file that go in one piece. */
+const [SMALLEST_PIECE, FIRST_PIECE, LARGEST_PIECE] = [4 * 1024, 16 * 1024, 128 * 1024];
+/** Pieces that are sent before one of them is answered: what a person does must not wait behind many. */
+const PIECES_AHEAD = 2;
+/** Milliseconds within which a piece is answered where larger ones may go. */
+const BRISK = 500;
+/** What says nothing against a file: it goes on with the next login. */
+const LATER = new Set(["shutting_down", "not_logged_in"]);
+/** Bytes of a piece's message that are not the piece. */
+const ENVELOPE = 256;
+
+/** A file that is uploaded, or was. */
+export class Upload {
+  /** The name by which requests know it, once it is there. @type {string | undefined} */ file_id;
+  /** Bytes that are there. */ received = 0;
+
+  /** @param {Blob} file @param {string} [name] */
+  constructor(file, name) {
+    this.file = file;
+    this.name = name || /** @type {File} */ (file).name || "file";
+    this.media_type = file.type || "application/octet-stream";
+    this.size = file.size;
+  }
+}
+
+/** The files on their way to the server: in pieces, over whatever connection there is. */
+class Uploads {
+  #send;
+  #onComplete;
+  #onFailure;
+  /**
+   * `due` is when each step was sent that has no answer yet. "astray" is what the server has to be asked about again.
+   * @typedef {{id: string, upload: Upload, state: "waiting" | "starting" | "sending" | "astray", sent: number,
+   *   due: number[], onProgress?: (upload: Upload) => void, resolve: (upload: Upload) => void,
+   *   reject: (error: any) => void}} Sending
+   */
+  /** @type {Map<string, Sending>} */ #all = new Map();
+  /** Those given up while there was no connection. @type {Set<string>} */ #dropped = new Set();
+  #open = false;
+  #takesFiles = false;
+  #feeding = false;
+  #piece = FIRST_PIECE;
+  #largest = LARGEST_PIECE;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #rest;
+
+  /**
+   * @param {(event: string, data: Record<string, any>) => void} send @param {() => void} onComplete
+   * @param {(upload: Upload, error: any) => void} onFailure
+   */
+  constructor(send, onComplete, onFailure) {
+    this.#send = send;
+    this.#onComplete = onComplete;
+    this.#onFailure = onFailure;
+  }
+
+  /** @param {Upload} upload @param {((upload: Upload) => void) | undefined} onProgress @returns {Promise<Upload>} */
+  begin(upload, onProgress) {
+    return new Promise((resolve, reject) => {
+      const id = newRequestId();
+      /** @type {Sending} */
+      const one = { id, upload, state: "waiting", sent: 0, due: [], onProgress, resolve, reject };
+      this.#all.set(id, one);
+      if (this.#open) this.#start(one);
+    });
+  }
+
+  /** @param {Upload} upload @returns {Sending | undefined} */
+  #find(upload) {
+    return [...this.#all.values()].find((one) => one.upload === upload);
+  }
+
+  /** @param {Upload} upload @returns {boolean} whether it is there, or will be */
+  has(upload) {
+    return this.#find(upload) !== undefined;
+  }
+
+  /** Gives one up; once a request has it, it stays. @param {Upload} upload @param {any} reason */
+  drop(upload, reason) {
+    const one = this.#find(upload);
+    if (!one) return;
+    if (this.#open) this.#send("upload_cancel", { upload_id: one.id });
+    else this.#dropped.add(one.id);
+    this.#fail(one, reason);
+  }
+
+  /** A request has it. @param {Upload} upload */
+  settle(upload) {
+    const one = this.#find(upload);
+    if (one) this.#all.delete(one.id);
+  }
+
+  /** There is a session on this connection. @param {boolean} takesFiles @param {number} limit bytes of a message */
+  open(takesFiles, limit) {
+    [this.#open, this.#takesFiles] = [true, takesFiles];
+    this.#largest = Math.min(LARGEST_PIECE, Math.max(1, Math.floor((limit - ENVELOPE) / 4)) * 3);
+    for (const upload_id of this.#dropped) this.#send("upload_cancel", { upload_id });
+    this.#dropped.clear();
+    for (const one of this.#all.values()) if (one.upload.file_id === undefined) this.#start(one);
+  }
+
+  /** The connection is lost. */
+  pause() {
+    this.#open = false;
+    clearTimeout(this.#rest);
+    this.#rest = undefined;
+    this.#piece = FIRST_PIECE;
+    for (const one of this.#all.values()) [one.state, one.due] = ["waiting", []];
+  }
+
+  /** The session is lost, and with it what was uploaded: that begins anew with the next one. */
+  restart() {
+    this.#dropped.clear();
+    for (const one of this.#all.values()) {
+      [one.state, one.due, one.upload.file_id] = ["waiting", [], undefined];
+      this.#tell(one, 0);
+    }
+  }
+
+  /** Ends those that are on their way. @param {Error} error */
+  failAll(error) {
+    for (const one of this.#all.values()) if (one.upload.file_id === undefined) this.#fail(one, error);
+  }
+
+  /** @param {Sending} one */
+  #start(one) {
+    if (!this.#takesFiles)
+      return this.#fail(one, new ServerError({ code: "files_unavailable", message: "This server takes no files." }));
+    const { name, media_type, size } = one.upload;
+    one.state = "starting";
+    one.due.push(Date.now());
+    this.#send("upload_start", { upload_id: one.id, name, media_type, size });
+  }
+
+  /** @param {Sending} one @param {any} error */
+  #fail(one, error) {
+    this.#all.delete(one.id);
+    one.upload.file_id = undefined;
+    one.reject(error);
+    this.#onFailure(one.upload, error);
+    this.#feed();
+  }
+
+  /** @param {Sending} one @param {number} received */
+  #tell(one, received) {
+    one.upload.received = received;
+    one.onProgress?.(one.upload);
+  }
+
+  /** Takes an answer of the server's. @param {Frame} frame */
+  take({ event, data }) {
+    const one = this.#all.get(data.upload_id);
+    if (!one || one.state === "waiting") return;
+    const took = Date.now() - (one.due.shift() ?? 0);
+    if (event === "upload_progress") this.#progress(one, data.received, took);
+    else if (event === "upload_complete") this.#complete(one, data.file_id);
+    else if (data.code === "rate_limited") this.#slowDown(one, data.retry_after);
+    else if (LATER.has(data.code)) one.state = "waiting";
+    else this.#fail(one, new ServerError(data));
+    // Every step has one answer: when the last one is there, nothing is on its way that could be taken for another.
+    if (one.state === "astray" && !one.due.length && !this.#rest) this.#start(one);
+    this.#feed();
+  }
+
+  /** @param {Sending} one @param {number} received @param {number} took milliseconds */
+  #progress(one, received, took) {
+    if (one.state === "starting") [one.state, one.sent] = ["sending", received];
+    else if (one.state === "sending" && received <= one.upload.received) one.state = "astray";
+    else if (one.state === "sending") this.#piece *= took < BRISK ? 2 : 0.5;
+    this.#piece = Math.min(Math.max(this.#piece, SMALLEST_PIECE), this.#largest);
+    this.#tell(one, received);
+  }
+
+  /** @param {Sending} one @param {string} fileId */
+  #complete(one, fileId) {
+    [one.state, one.due, one.upload.file_id] = ["waiting", [], fileId];
+    this.#tell(one, one.upload.size);
+    one.resolve(one.upload);
+    this.#onComplete();
+  }
+
+  /** The step was dropped. @param {Sending} one @param {number} [after] seconds that the server wants to be left alone */
+  #slowDown(one, after = 1) {
+    one.state = "astray";
+    this.#rest ??= setTimeout(() => {
+      this.#rest = undefined;
+      for (const each of this.#all.values()) if (each.state === "astray" && !each.due.length) this.#start(each);
+      this.#feed();
+    }, 1000 * after);
+  }
+
+  /** Sends the next pieces: of one file after another, in their order. */
+  async #feed() {
+    if (this.#feeding) return;
+    this.#feeding = true;
+    for (let one; (one = this.#next());) {
+      const [from, { due, upload }] = [one.sent, one];
+      one.sent = Math.min(from + Math.min(this.#piece, this.#largest), upload.size);
+      due.push(Date.now());
+      try {
+        const data = await base64(upload.file.slice(from, one.sent));
+        if (due !== one.due || this.#all.get(one.id) !== one) continue; // another connection, or nobody wants it any more
+        this.#send("upload_chunk", { upload_id: one.id, offset: from, data });
+      } catch (error) {
+        this.drop(upload, error); // it can no longer be read
+      }
+    }
+    this.#feeding = false;
+  }
+
+  /** @returns {Sending | undefined} whose piece is to go */
+  #next() {
+    if (!this.#open || this.#rest) return undefined;
+    const all = [...this.#all.values()];
+    const ahead = all.reduce((sum, { state, due }) => sum + (state === "sending" ? due.length : 0), 0);
+    return ahead < PIECES_AHEAD ? all.find((one) => one.state === "sending" && one.sent < one.upload.size) : undefined;
+  }
+}
+
+/** @param {Blob} blob @returns {Promise<string>} rejects where it cannot be read */
+function base64(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader(); // encodes beside the page
+    reader.onload = () => resolve(/** @type {string} */ (reader.result).replace(/^[^,]*,/, ""));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
+
 /** The frames of one task, as they come. */
 class FrameQueue {
+  /** Files and data that were there, so that what a snapshot repeats is told once. @type {Map<string, string>} */
+  #seen = new Map();
   /** @type {Frame[]} */ #frames = [];
   /** @type {(() => void) | null} */ #wake = null;
-  /** @type {Error | null} */ #error = null;
+  /** @type {any} */ #error = null;
   ended = false;
   abandoned = false;
 
   /** @param {Frame} frame */
   push(frame) {
+    if (this.#repeats(frame)) return;
     this.#frames.push(frame);
     if (ENDS.has(frame.event)) this.ended = true;
     this.#wake?.();
   }
 
-  /** @param {Error} error */
+  /** @param {Frame} frame @returns {boolean} whether it is of a snapshot, and nothing new */
+  #repeats({ event, data, gap }) {
+    const key =
+      event === "agent_file" ? `file ${data.file_id}` : event === "agent_data" && data.id && `data ${data.id}`;
+    if (!key) return false;
+    const { seq, ...said } = data;
+    const before = this.#seen.get(key);
+    this.#seen.set(key, JSON.stringify(said));
+    return Boolean(gap) && (event === "agent_file" ? before !== undefined : before === JSON.stringify(said));
+  }
+
+  /** @param {any} error */
   fail(error) {
     this.#error = error;
     this.ended = true;
@@ -159,14 +416,19 @@ export class AgentClient extends EventTarget {
   /** @type {AbortController | null} */ #awake = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   /**
-   * @type {Map<string, {data: {message: string, params?: Record<string, any>, request_id: string}, sent: boolean,
-   *   queue: FrameQueue, resolve: Function, reject: Function}>}
+   * @type {Map<string, {data: {message: string, params?: Record<string, any>, request_id: string},
+   *   attachments: (Upload | {file_id: string})[], sent: boolean, queue: FrameQueue, resolve: Function, reject: Function}>}
    */
   #requests = new Map();
   /** @type {Map<string, FrameQueue>} */ #tasks = new Map();
   /** @type {Map<string, {promise: Promise<void>, resolve: () => void}>} */ #cancels = new Map();
   /** @type {Map<string, {data: {task_id: string}, sent: boolean}>} */ #answers = new Map();
   /** @type {Map<string, Snapshot>} */ #snapshots = new Map();
+  #uploads = new Uploads(
+    (event, data) => this.#send(event, data),
+    () => this.#sendWaiting(),
+    (upload, error) => this.#uploadFailed(upload, error),
+  );
 
   /**
    * @param {string | URL} url
@@ -257,28 +519,29 @@ export class AgentClient extends EventTarget {
   }
 
   /**
-   * Starts a task; sent once there is a session. Resolves to the task's id, rejects with `ServerError`,
-   * `MessageTooBig` or `ConnectionLost`. Its frames come as "frame" events; `stream` and `ask` are the comfortable ways.
+   * Starts a task; sent once there is a session, and the attachments are there. Resolves to the task's id, rejects with
+   * `ServerError`, `MessageTooBig` or `ConnectionLost`, or with the reason of `signal`. Its frames come as "frame"
+   * events; `stream` and `ask` are the comfortable ways.
    * @param {string} message
-   * @param {{requestId?: string, params?: Record<string, any>}} [options] `requestId` is the one under which it was sent
-   *   before, so that it never runs twice; `params` is what the agent is to know of this request
+   * @param {RequestOptions & {requestId?: string}} [options] `requestId` is the one under which it was sent before, so
+   *   that it never runs twice
    * @returns {Promise<string>}
    */
-  sendAgentRequest(message, { requestId, params } = {}) {
-    return this.#request(message, params, new FrameQueue(), requestId);
+  sendAgentRequest(message, options = {}) {
+    return this.#request(message, options, new FrameQueue());
   }
 
   /**
    * The frames of one task, the last one being its `agent_response`. Leaving the loop early stops the task. Throws
-   * `ServerError`, `TaskCancelled`, `MessageTooBig` or `ConnectionLost`.
+   * `ServerError`, `TaskCancelled`, `MessageTooBig` or `ConnectionLost`, or the reason of `signal`.
    * @param {string} message
-   * @param {{params?: Record<string, any>}} [options]
+   * @param {RequestOptions} [options]
    * @returns {AsyncGenerator<Frame, void, void>}
    */
-  async *stream(message, { params } = {}) {
+  async *stream(message, options = {}) {
     const queue = new FrameQueue();
     let taskId = "";
-    this.#request(message, params, queue).then(
+    this.#request(message, options, queue).then(
       (id) => {
         taskId = id;
       },
@@ -295,17 +558,59 @@ export class AgentClient extends EventTarget {
   /**
    * The answer to one message. Throws as `stream` does.
    * @param {string} message
-   * @param {{onInput?: (question: Record<string, any>) => unknown, params?: Record<string, any>}} [options] `onInput`
-   *   answers what the agent asks meanwhile
+   * @param {RequestOptions & {onInput?: (question: Record<string, any>) => unknown}} [options] `onInput` answers what the
+   *   agent asks meanwhile
    * @returns {Promise<string>}
    */
-  async ask(message, { onInput, params } = {}) {
+  async ask(message, { onInput, ...options } = {}) {
     let answer = "";
-    for await (const { event, data } of this.stream(message, { params })) {
+    for await (const { event, data } of this.stream(message, options)) {
       if (event === "agent_response") answer = data.response;
       if (event === "input_required" && onInput) this.answer(data.task_id, data.input_id, await onInput(data));
     }
     return answer;
+  }
+
+  /**
+   * Sends a file, for one or several requests to name among their `attachments`. Goes on after a break, and begins anew
+   * in a new session, also where it was there already and no request had it. Rejects with `ServerError`,
+   * `ConnectionLost`, the reason of `signal`, or what the browser says of a file that cannot be read.
+   * @param {Blob} file
+   * @param {{name?: string, onProgress?: (upload: Upload) => void, signal?: AbortSignal}} [options] `signal` gives the
+   *   file up: also one that is there, as long as no request has it
+   * @returns {Promise<Upload>}
+   */
+  upload(file, { name, onProgress, signal } = {}) {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const upload = new Upload(file, name);
+    signal?.addEventListener("abort", () => this.#uploads.drop(upload, signal.reason), { once: true });
+    return this.#uploads.begin(upload, onProgress);
+  }
+
+  /**
+   * Where a file of the agent's is got, for as long as its session is there. Throws a `TypeError` where that is not on
+   * the server.
+   * @param {{url: string}} file
+   * @returns {string}
+   */
+  address({ url }) {
+    const server = new URL(this.#url, globalThis.location?.href);
+    server.protocol = server.protocol.replace("ws", "http");
+    const address = new URL(url, server);
+    if (address.origin !== server.origin) throw new TypeError("The file is not on the server.");
+    return address.href;
+  }
+
+  /**
+   * Fetches a file of the agent's; only a page of the server's own origin can. Rejects with a `ServerError` where it is
+   * gone.
+   * @param {AgentFile} file @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<Blob>} of the media type that the agent gave it
+   */
+  async download(file, { signal } = {}) {
+    const answer = await fetch(this.address(file), { signal });
+    if (!answer.ok) throw new ServerError({ code: "unknown_file", message: "The file is no longer there." });
+    return new Blob([await answer.blob()], { type: file.media_type });
   }
 
   /** Stops that task; resolves when it has ended. @param {string} taskId */
@@ -396,6 +701,7 @@ export class AgentClient extends EventTarget {
     this.#due.clear();
     this.#refreshing?.reject(new ConnectionLost("The connection was lost."));
     this.#refreshing = null;
+    this.#uploads.pause();
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(1000);
@@ -421,6 +727,7 @@ export class AgentClient extends EventTarget {
     this.#detach();
     for (const { reject } of this.#requests.values()) reject(new ConnectionLost(message));
     this.#requests.clear();
+    this.#uploads.failAll(new ConnectionLost(message));
     this.#failTasks(new ConnectionLost(message));
     this.#setState(state);
   }
@@ -579,6 +886,7 @@ export class AgentClient extends EventTarget {
 
   #sendLogout() {
     this.#setState({ name: "logging_out" });
+    this.#uploads.pause();
     this.#probe();
     this.#send("logout", {});
     this.#expect("logout", this.#options.slowPatience);
@@ -616,7 +924,8 @@ export class AgentClient extends EventTarget {
   /** @param {Frame} frame */
   #route({ event, data }) {
     const loginError = event === "error" && this.state.name === "logging_in" && !data.task_id && !data.request_id;
-    if (loginError) this.#loginFailed(data);
+    if (data.upload_id) this.#uploads.take({ event, data });
+    else if (loginError) this.#loginFailed(data);
     else if (event === "logout_response") this.#loggedOut();
     else if (this.#refreshing && data.request_id === this.#refreshing.id) this.#refreshed({ event, data });
     else if (event === "agent_request_received") this.#confirmed(data);
@@ -644,6 +953,7 @@ export class AgentClient extends EventTarget {
     this.expiresIn = login.expires_in ?? null;
     if (this.#leaving) return this.#sendLogout();
     this.#loginWanted = true;
+    this.#uploads.open((login.features ?? []).includes("files"), this.#limit);
     if (login.lossless === false) this.#bridge(login.tasks ?? []);
     for (const id of this.#requests.keys()) this.#sendRequest(id);
     for (const taskId of this.#cancels.keys()) this.#sendCancel(taskId);
@@ -695,6 +1005,7 @@ export class AgentClient extends EventTarget {
       this.#requests.delete(id);
       request.reject(error);
     }
+    this.#uploads.restart();
     this.#failTasks(error);
   }
 
@@ -789,24 +1100,65 @@ export class AgentClient extends EventTarget {
   // ---- Tasks ----
 
   /**
-   * @param {string} message @param {Record<string, any> | undefined} params @param {FrameQueue} queue
-   * @param {string} requestId
+   * @param {string} message @param {RequestOptions & {requestId?: string}} options @param {FrameQueue} queue
    * @returns {Promise<string>}
    */
-  #request(message, params, queue, requestId = newRequestId()) {
-    return new Promise((resolve, reject) => {
-      const data = { message, params, request_id: requestId };
-      this.#requests.set(requestId, { data, queue, sent: false, resolve, reject });
-      if (this.state.name === "ready") this.#sendRequest(requestId);
-    });
+  async #request(message, { params, attachments = [], onUpload, signal, requestId = newRequestId() }, queue) {
+    signal?.throwIfAborted();
+    const own = attachments.map((one) => (one instanceof Blob ? new Upload(one) : null));
+    signal?.addEventListener("abort", () => this.#abandon(requestId, queue, signal.reason), { once: true });
+    const data = { message, params, request_id: requestId };
+    try {
+      return await new Promise((resolve, reject) => {
+        const all = attachments.map((one, i) => own[i] ?? /** @type {{file_id: string}} */ (one));
+        this.#requests.set(requestId, { data, attachments: all, queue, sent: false, resolve, reject });
+        for (const upload of own) if (upload) this.#uploads.begin(upload, onUpload).catch(() => {});
+        if (this.state.name === "ready") this.#sendRequest(requestId);
+      });
+    } catch (error) {
+      for (const upload of own) if (upload) this.#uploads.drop(upload, error);
+      throw error;
+    }
+  }
+
+  /** @param {string} requestId @param {FrameQueue} queue @param {any} reason */
+  #abandon(requestId, queue, reason) {
+    const request = this.#requests.get(requestId);
+    queue.abandoned = true;
+    if (request && !request.sent) {
+      this.#requests.delete(requestId);
+      request.reject(reason);
+    }
+    for (const [taskId, each] of this.#tasks) if (each === queue) this.cancel(taskId);
+  }
+
+  /** @param {Upload} upload @param {any} error */
+  #uploadFailed(upload, error) {
+    for (const [id, { attachments, reject, sent }] of this.#requests) {
+      if (sent || !attachments.includes(upload)) continue;
+      this.#requests.delete(id);
+      reject(error);
+    }
+  }
+
+  /** Sends what has waited for its attachments. */
+  #sendWaiting() {
+    if (this.state.name === "ready") for (const [id, { sent }] of this.#requests) if (!sent) this.#sendRequest(id);
   }
 
   /** @param {string} id */
   #sendRequest(id) {
     const request = this.#requests.get(id);
     if (!request || !this.#socket) return;
+    const missing = request.attachments.filter((one) => one.file_id === undefined);
+    if (missing.length) {
+      const gone = missing.find((one) => !this.#uploads.has(/** @type {Upload} */ (one)));
+      if (gone) this.#uploadFailed(/** @type {Upload} */ (gone), new TypeError("An attachment was given up."));
+      return;
+    }
+    const files = request.attachments.map((one) => one.file_id);
     try {
-      this.#send("agent_request", request.data);
+      this.#send("agent_request", { ...request.data, attachments: files.length ? files : undefined });
     } catch (error) {
       this.#requests.delete(id);
       request.reject(error);
@@ -824,6 +1176,7 @@ export class AgentClient extends EventTarget {
     if (!request) return;
     this.#requests.delete(request_id);
     this.#tasks.set(task_id, request.queue);
+    for (const one of request.attachments) if (one instanceof Upload) this.#uploads.settle(one);
     request.resolve(task_id);
     if (request.queue.abandoned) this.cancel(task_id);
     const snapshot = this.#snapshots.get(task_id);
@@ -860,12 +1213,26 @@ export class AgentClient extends EventTarget {
   }
 
   /** @param {Snapshot & Record<string, any>} snapshot */
-  #fill({ task_id, status, output, response, pending_inputs = [], code, message, error_id }) {
+  #fill({
+    task_id,
+    status,
+    output,
+    response,
+    result,
+    files = [],
+    data = [],
+    pending_inputs = [],
+    code,
+    message,
+    error_id,
+  }) {
     const push = (/** @type {string} */ event, /** @type {object} */ data) =>
       this.#taskFrame({ event, data: { task_id, ...data }, gap: true });
     push("agent_output", { output });
+    for (const each of data) push("agent_data", each);
+    for (const file of files) push("agent_file", file);
     for (const input of pending_inputs) push("input_required", input);
-    if (status === "completed") push("agent_response", { response });
+    if (status === "completed") push("agent_response", { response, ...(result !== undefined && { result }) });
     if (status === "cancelled") push("task_cancelled", {});
     if (status === "failed") push("error", { code, message, error_id });
   }

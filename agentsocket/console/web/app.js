@@ -1,6 +1,7 @@
 /** Puts the page together. */
 
-import { AgentClient, ConnectionLost, MessageTooBig, newRequestId, parseFrame } from "./agent_client.js";
+import { AgentClient, ConnectionLost, MessageTooBig, newRequestId, parseFrame, Upload } from "./agent_client.js";
+import { Attachments } from "./attachments.js";
 import { Composer } from "./composer.js";
 import { ConnectionView } from "./connection_view.js";
 import { Conversation } from "./conversation.js";
@@ -15,6 +16,8 @@ import { themeButton } from "./theme.js";
 import { called, Welcome } from "./welcome.js";
 
 const INSPECTOR_KEY = "agent-console inspector";
+/** @typedef {import("./file_view.js").Sent} Sent */
+
 /** States in which there is no connection and none is tried for. */
 const GONE = new Set(["idle", "refused"]);
 
@@ -22,6 +25,7 @@ class Console {
   #agent = new URLSearchParams(location.search).get("agent") ?? undefined;
   #client = new AgentClient(socketAddress(), { agent: this.#agent });
   #record = new FrameRecord();
+  /** What went with the messages of this page, by their ids. @type {Map<string, Blob>} */ #sentFiles = new Map();
   #store = new TabStore();
   #live = h("div.visually-hidden", { role: "status", "aria-live": "polite" });
   #announce = (/** @type {string} */ text) => {
@@ -32,17 +36,25 @@ class Console {
     {
       cancel: (taskId) => this.#cancel(taskId),
       answer: (taskId, inputId, response) => this.#answer(taskId, inputId, response),
-      again: (message) => this.#composer.ask(message),
+      again: ({ message, attachments }) => this.#composer.ask(message ?? "", attachments),
       edit: (message) => this.#composer.edit(message),
       inspect: (taskId) => this.#inspect(taskId),
+      address: (file) => this.#client.address(file),
+      sentFile: (fileId) => this.#sentFiles.get(fileId),
     },
     this.#announce,
     this.#welcome.element,
   );
   #inspector = new Inspector(this.#record, (text) => this.#client.sendText(text));
+  #attachments = new Attachments(
+    (file, options) => this.#client.upload(file, options),
+    (problem) => this.#composer.attachmentsChanged(problem),
+    this.#announce,
+  );
   #composer = new Composer(
-    (message) => this.#ask(message),
+    (message, attachments) => this.#ask(message, attachments),
     () => this.#toQuestion(),
+    this.#attachments,
   );
   #connection = new ConnectionView(
     this.#client,
@@ -125,8 +137,9 @@ class Console {
   #passed({ direction, text, frame, duplicate }) {
     if (frame?.event === "login_response" && !this.#greet(frame.data.user)) return;
     const entry = this.#record.add(direction, text, frame);
-    if (duplicate || frame?.event === "heartbeat") return;
-    this.#store.add(entry, this.#client.session);
+    if (duplicate || frame?.event === "heartbeat" || isOfUpload(frame)) return;
+    if (frame?.event === "agent_data" && frame.data.transient) this.#store.save(this.#client.session);
+    else this.#store.add(entry, this.#client.session);
     if (frame) this.#apply(entry, frame, true);
     this.#refresh();
   }
@@ -185,18 +198,21 @@ class Console {
 
   // ---- What a person does ----
 
-  /** @param {string} message throws where the server would not take it */
-  #ask(message) {
+  /** @param {string} message @param {Sent[]} files throws where the server would not take it */
+  #ask(message, files) {
     this.#client.check(message);
     const requestId = newRequestId();
-    this.#note("asked", { request_id: requestId, message });
+    for (const one of files) if (one instanceof Upload && one.file_id) this.#sentFiles.set(one.file_id, one.file);
+    const attachments = files.map(({ file_id, name, media_type, size }) => ({ file_id, name, media_type, size }));
+    this.#note("asked", { request_id: requestId, message, attachments });
     this.#conversation.toLatest();
-    this.#send(requestId, message);
+    this.#send(requestId, message, files);
   }
 
-  /** @param {string} requestId @param {string} message */
-  #send(requestId, message) {
-    this.#client.sendAgentRequest(message, { requestId }).catch((error) => {
+  /** @param {string} requestId @param {string} message @param {Sent[]} files */
+  #send(requestId, message, files) {
+    const attachments = /** @type {import("./agent_client.js").Attachment[]} */ (files);
+    this.#client.sendAgentRequest(message, { requestId, attachments }).catch((error) => {
       // What the server says of a request comes as a frame.
       if (error instanceof ConnectionLost)
         this.#note("unsent", { request_id: requestId, reason: "Not sent: the connection was lost." });
@@ -295,9 +311,18 @@ class Console {
   /** Goes on with what was begun before a reload of the page. */
   #takeUp() {
     const { requests, cancels } = this.#conversation.unconfirmed;
-    for (const [requestId, message] of requests) this.#send(requestId, message);
+    for (const [requestId, { message, attachments = [] }] of requests)
+      this.#send(requestId, message ?? "", attachments);
     for (const taskId of cancels) this.#client.cancel(taskId);
   }
+}
+
+/**
+ * Of use to nobody after a reload: with the page its files are gone.
+ * @param {import("./agent_client.js").Frame | null} frame
+ */
+function isOfUpload(frame) {
+  return frame?.data.upload_id !== undefined;
 }
 
 function socketAddress() {

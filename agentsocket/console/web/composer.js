@@ -1,7 +1,9 @@
-/** Where a person writes. */
+/** Where a person writes, and attaches files. */
 
 import { h, icon } from "./dom.js";
 import { byteSize } from "./plain_text.js";
+
+/** @typedef {import("./file_view.js").Sent} Sent */
 
 export class Composer {
   #text = h("textarea", {
@@ -14,23 +16,33 @@ export class Composer {
   });
   #waiting = h("button.waiting", { type: "button", hidden: true });
   #problem = h("p.problem", { role: "alert" });
+  #holding = h("p.holding", { role: "status" });
+  #send;
+  #attachments;
   #shift = false;
+  /** Whether it cannot go because of a file. */ #blocked = false;
+  /** Whether the message goes as soon as its files are there. */ #held = false;
 
   /**
-   * @param {(message: string) => void} send throws where the message cannot be sent
+   * @param {(message: string, attachments: Sent[]) => void} send throws where the message cannot be sent
    * @param {() => void} toQuestion goes to what waits for an answer
+   * @param {import("./attachments.js").Attachments} attachments
    */
-  constructor(send, toQuestion) {
+  constructor(send, toQuestion, attachments) {
     this.#send = send;
+    this.#attachments = attachments;
     const form = h(
       "form.composer",
       {},
+      attachments.element,
       this.#text,
+      attachments.input,
+      attachments.button,
       h("button.send", { "aria-label": "Send", title: "Send" }, icon("send")),
     );
     form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
-      if (this.#text.value.trim() && this.ask(this.#text.value)) this.#text.value = "";
+      this.#submit();
     });
     this.#text.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       this.#shift = event.shiftKey;
@@ -41,17 +53,82 @@ export class Composer {
       event.preventDefault();
       form.requestSubmit();
     });
-    this.#text.addEventListener("input", () => this.#say(""));
+    this.#text.addEventListener("input", () => {
+      this.#say("");
+      this.#hold(false); // who writes on does not want it to go
+    });
     this.#waiting.addEventListener("click", toQuestion);
-    this.element = h("div.compose", {}, this.#waiting, this.#problem, form);
+    this.#takeFiles(form);
+    this.element = h("div.compose", {}, this.#waiting, this.#problem, this.#holding, form);
   }
 
-  #send;
+  /** Files are dropped anywhere on the page, and pasted where the message is. @param {HTMLElement} form */
+  #takeFiles(form) {
+    const show = (/** @type {boolean} */ over) => form.classList.toggle("dropping", over);
+    addEventListener("dragover", (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      show(true);
+    });
+    addEventListener("dragleave", (event) => event.relatedTarget || show(false));
+    addEventListener("drop", (event) => {
+      show(false);
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (!files.length) return;
+      event.preventDefault();
+      this.#attach(files);
+    });
+    this.#text.addEventListener("paste", (/** @type {ClipboardEvent} */ event) => {
+      const { files, types } = /** @type {DataTransfer} */ (event.clipboardData);
+      // A table's cells come as a picture too.
+      if (!files.length || types.includes("text/plain")) return;
+      event.preventDefault();
+      this.#attach([...files]);
+    });
+  }
 
-  /** @param {string} message @returns {boolean} whether it could be sent; if not, the reason is said */
-  ask(message) {
+  /** @param {File[]} files */
+  #attach(files) {
+    this.#say("");
+    this.#attachments.add(files);
+    this.focus();
+  }
+
+  #submit() {
+    const { count, uploads, failed } = this.#attachments;
+    if (!this.#text.value.trim() && !count) return;
+    this.#blocked = failed !== undefined;
+    if (this.#blocked) return this.#say(`${failed} is not attached. Remove it, and send then.`);
+    this.#hold(uploads.length < count);
+    if (this.#held || !this.ask(this.#text.value, uploads)) return;
+    this.#text.value = "";
+    this.#attachments.clear();
+  }
+
+  /** @param {boolean} held */
+  #hold(held) {
+    this.#held = held;
+    const words = held ? "The message goes as soon as its files are there." : "";
+    if (this.#holding.textContent !== words) this.#holding.textContent = words;
+  }
+
+  /** @param {string} [problem] */
+  attachmentsChanged(problem) {
+    const { count, uploads, failed } = this.#attachments;
+    if (problem) this.#say(problem);
+    if (failed !== undefined) this.#hold(false);
+    else if (this.#blocked) this.#say("");
+    this.#blocked &&= failed !== undefined;
+    if (this.#held && uploads.length === count) this.#submit();
+  }
+
+  /**
+   * @param {string} message @param {Sent[]} [attachments]
+   * @returns {boolean} whether it could be sent; if not, the reason is said
+   */
+  ask(message, attachments = []) {
     try {
-      this.#send(message);
+      this.#send(message, attachments);
       this.#say("");
       return true;
     } catch (error) {

@@ -1,7 +1,8 @@
 /** The conversation: what the frames, in their order, amount to. The same frames always make the same conversation. */
 
 import { h, icon } from "./dom.js";
-import { errorLine, Turn } from "./turn.js";
+import { errorLine } from "./error_line.js";
+import { Turn } from "./turn.js";
 
 /**
  * @typedef {import("./frame_record.js").Entry} Entry
@@ -76,7 +77,8 @@ export class Conversation {
   /** @param {Frame} frame @param {number} time */
   #noted({ event, data }, time) {
     const turn = this.#byRequest.get(data.request_id);
-    if (event === "asked" && !turn) this.#add(data.message, time, data.request_id);
+    const { message, attachments } = data;
+    if (event === "asked" && !turn) this.#add({ message, attachments }, time, data.request_id);
     if (event === "unsent" && turn?.live) turn.lost(data.reason, time);
     if (event === "begun") this.#fold();
     if (event === "dropped") this.notice("The conversation before this was too long to be kept across a reload.");
@@ -94,7 +96,8 @@ export class Conversation {
   /** @param {any} data @param {number} time */
   #requested(data, time) {
     const known = this.#byRequest.get(data.request_id);
-    const turn = known ?? this.#add(String(data.message ?? ""), time, data.request_id);
+    const attachments = (data.attachments ?? []).map((/** @type {string} */ id) => ({ file_id: id, name: id }));
+    const turn = known ?? this.#add({ message: String(data.message ?? ""), attachments }, time, data.request_id);
     if (!data.request_id) this.#byHand.push(turn);
     turn.sent();
   }
@@ -110,11 +113,15 @@ export class Conversation {
     if (event === "agent_request_received") return this.#confirmed(data, time);
     const turn = data.task_id && this.#ofTask(data.task_id, time);
     if (!turn?.live) return undefined;
-    if (event === "agent_output") return turn.output(data.output);
+    if (event === "agent_output") return turn.output(data.output, time);
+    if (event === "agent_reasoning") return turn.reasoning(data.reasoning, time);
     if (event === "tool_call") return turn.toolCall(data, time);
     if (event === "tool_result") return turn.toolResult(data, time);
+    if (event === "tool_progress") return turn.progress(data);
+    if (event === "agent_data") return turn.data(data, time);
+    if (event === "agent_file") return turn.file(data, time);
     if (event === "input_required") return turn.question(data, time);
-    if (event === "agent_response") return turn.completed(data.response, data.usage, time);
+    if (event === "agent_response") return turn.completed(data, time);
     if (event === "task_cancelled") return turn.stopped(time);
     return undefined;
   }
@@ -136,15 +143,15 @@ export class Conversation {
   #ofTask(taskId, time) {
     const known = this.#byTask.get(taskId);
     if (known) return known;
-    const turn = this.#add(null, time);
+    const turn = this.#add({ message: null }, time);
     this.#byTask.set(taskId, turn);
     turn.received(taskId, time);
     return turn;
   }
 
-  /** @param {string | null} message @param {number} time @param {string} [requestId] */
-  #add(message, time, requestId) {
-    const turn = new Turn(message, time, this.#actions);
+  /** @param {import("./turn.js").Asked} asked @param {number} time @param {string} [requestId] */
+  #add(asked, time, requestId) {
+    const turn = new Turn(asked, time, this.#actions);
     this.#turns.push(turn);
     if (requestId) this.#byRequest.set(requestId, turn);
     this.#list.append(turn.element);
@@ -269,11 +276,11 @@ export class Conversation {
     return this.#turns.flatMap((turn) => (turn.live && turn.openQuestion) || []);
   }
 
-  /** @returns {{requests: [string, string][], cancels: string[]}} what was begun before a reload and is not confirmed */
+  /** @returns {{requests: [string, import("./turn.js").Asked][], cancels: string[]}} what was begun before a reload and is not confirmed */
   get unconfirmed() {
     const requests = [...this.#byRequest].filter(([, turn]) => turn.state === "queued" || turn.state === "sent");
     const cancels = this.#turns.filter((turn) => turn.state === "stopping").map((turn) => turn.taskId);
-    return { requests: requests.map(([id, turn]) => [id, turn.message ?? ""]), cancels };
+    return { requests: requests.map(([id, turn]) => [id, turn.asked]), cancels };
   }
 
   /** Shows at once what the frame of it will confirm. @param {string} taskId */
@@ -316,6 +323,7 @@ export class Conversation {
       this.#announce(data.response.trim() ? `Answer: ${data.response.slice(0, 500)}` : "Done.");
     if (event === "input_required")
       this.#announce(`${data.kind === "approval" ? "Approval wanted" : "The agent asks"}: ${data.prompt}`);
+    if (event === "agent_file") this.#announce(`A file: ${data.name}`);
     if (event === "task_cancelled") this.#announce("Stopped.");
     if (event === "error") this.#announce(data.message);
   }

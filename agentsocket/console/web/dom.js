@@ -32,6 +32,9 @@ const SHAPES = {
   again: "M13 8a5 5 0 1 1-1.5-3.5L13 6M13 2.5V6H9.5",
   edit: "M3 13l.7-2.8L10.5 3.4l2.1 2.1-6.8 6.8zM9 5l2 2",
   add: "M8 3v10M3 8h10",
+  clip: "M13 7.2 7.7 12.5a3.2 3.2 0 0 1-4.5-4.5l5.6-5.6a2.1 2.1 0 0 1 3 3L6.3 11a1 1 0 0 1-1.5-1.5l4.9-4.9",
+  file: "M4 1.8h5l3 3v9.4H4zM9 1.8v3h3",
+  save: "M8 2v8M4.5 6.7 8 10.2l3.5-3.5M3 13.5h10",
 };
 
 /** @param {keyof typeof SHAPES} name @returns {SVGElement} a line drawing that a screen reader passes over */

@@ -2,8 +2,9 @@
 
 /**
  * @typedef {{n: number, time: number, direction: "sent" | "received" | "note", event: string, taskId: string,
- *   size: number, text: string}} Entry
- *   `time` in milliseconds since 1970, `size` in bytes of UTF-8. A note is the page's own: "asked", "unsent", "dropped",
+ *   size: number, text: string, kept: string}} Entry
+ *   `time` in milliseconds since 1970, `size` in bytes of UTF-8. `text` is for eyes; `kept`, for a page that is loaded
+ *   again, still says where files are. A note is the page's own: "asked", "unsent", "dropped",
  *   "begun".
  */
 
@@ -24,12 +25,14 @@ export class FrameRecord extends EventTarget {
    * @returns {Entry}
    */
   add(direction, text, frame, time = Date.now()) {
+    const kept = withoutSecrets(text, frame);
     const entry = {
       n: ++this.#count,
       time,
       direction,
       size: encoder.encode(text).length,
-      text: withoutSecrets(text, frame),
+      text: forEyes(kept, frame),
+      kept,
       event: frame?.event ?? "",
       taskId: typeof frame?.data.task_id === "string" ? frame.data.task_id : "",
     };
@@ -53,4 +56,15 @@ function withoutSecrets(text, frame) {
   if (!frame || !SECRETIVE.has(frame.event)) return text;
   const hidden = SECRETS.filter((name) => typeof frame.data[name] === "string").map((name) => [name, "•••"]);
   return hidden.length ? JSON.stringify({ ...frame, data: { ...frame.data, ...Object.fromEntries(hidden) } }) : text;
+}
+
+/**
+ * Who has the address of a file has the file, and whoever looks at frames shows them to others; a piece of a file is
+ * nothing to look at.
+ * @param {string} text @param {import("./agent_client.js").Frame | null} frame
+ */
+function forEyes(text, frame) {
+  if (frame?.event === "upload_chunk") return text.replace(/[A-Za-z0-9+/=]{100,}/, (data) => `•••(${data.length})`);
+  const tells = frame?.event === "agent_file" || frame?.data.tasks?.some?.((/** @type {any} */ task) => task?.files);
+  return tells ? JSON.stringify(JSON.parse(text), (key, value) => (key === "url" ? "•••" : value)) : text;
 }

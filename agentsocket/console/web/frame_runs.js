@@ -5,7 +5,14 @@
  * @typedef {{entries: Entry[]}} Run one frame, or several of one event and one task with none of another event between
  */
 
-const FOLDED = new Set(["agent_output", "heartbeat"]);
+const FOLDED = new Set([
+  "agent_output",
+  "agent_reasoning",
+  "tool_progress",
+  "upload_chunk",
+  "upload_progress",
+  "heartbeat",
+]);
 
 export class FrameRuns {
   /** @type {Run[]} */ rows = [];

@@ -240,7 +240,7 @@ function glance({ text }) {
 
 /** @param {Record<string, any>} data @returns {string} what a frame says, without what its row says already */
 function gist({ task_id, seq, request_id, tool_call_id, tool_name, tool_kwargs, tool_output, ...rest }) {
-  const said = rest.output ?? rest.response ?? rest.message ?? rest.prompt;
+  const said = rest.output ?? rest.reasoning ?? rest.response ?? rest.message ?? rest.prompt;
   if (typeof said === "string") return said;
   if (tool_output !== undefined)
     return `${tool_name} → ${typeof tool_output === "string" ? tool_output : JSON.stringify(tool_output)}`;

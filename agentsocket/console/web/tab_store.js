@@ -74,8 +74,8 @@ export class TabStore {
   }
 
   /** @param {import("./frame_record.js").Entry} entry @param {Session | null} session as it stands after that frame */
-  add({ direction, time, text }, session) {
-    const line = `${JSON.stringify([direction, time, text])}\n`;
+  add({ direction, time, kept }, session) {
+    const line = `${JSON.stringify([direction, time, kept])}\n`;
     const chunk = this.#chunks.get(this.#last) ?? "";
     if (chunk.length + line.length > CHUNK && chunk) this.#last += 1;
     this.#chunks.set(this.#last, (this.#chunks.get(this.#last) ?? "") + line);

@@ -1,6 +1,7 @@
 /** One call of a tool: its arguments, its result or error, and the time it took. */
 
 import { copyButton, h, icon } from "./dom.js";
+import { Progress } from "./progress.js";
 import { duration, longText, pretty, textNodes } from "./plain_text.js";
 
 const GLANCE = 160;
@@ -16,6 +17,7 @@ export class ToolCard {
   #glance = h("span.glance");
   #body = h("div.body");
   /** @type {{output: any, isError: boolean} | null} */ #result = null;
+  /** @type {Progress | null} */ #progress = null;
 
   open = true;
 
@@ -42,6 +44,15 @@ export class ToolCard {
     this.element = h("details.tool.running", { "data-call": this.id }, summary, this.#body);
     // Its inside is made when it is first looked at: a long conversation has thousands of these.
     this.element.addEventListener("toggle", () => this.element.open && this.#fill());
+  }
+
+  /** @param {any} now how far it is */
+  progress(now) {
+    if (!this.#progress) {
+      this.#progress = new Progress(this.name);
+      this.#glance.before(this.#progress.element);
+    }
+    this.#progress.show(now);
   }
 
   /** @param {any} output @param {boolean} isError @param {number} time */
@@ -76,6 +87,7 @@ export class ToolCard {
   /** @param {string} word @param {"check" | "cross" | "stop"} mark */
   #close(word, mark) {
     this.open = false;
+    this.#progress?.element.remove();
     this.element.classList.remove("running", "failed");
     this.element.classList.add(word);
     this.#mark.replaceChildren(icon(mark));

@@ -1,20 +1,28 @@
 /** One request and what came of it. */
 
+import { DataCard } from "./data_card.js";
 import { copyButton, h, icon, iconButton } from "./dom.js";
+import { errorLine } from "./error_line.js";
+import { fileView, sentFiles } from "./file_view.js";
 import { MarkdownStream } from "./markdown.js";
-import { clock, duration, longText, textNodes } from "./plain_text.js";
+import { clock, duration, longText } from "./plain_text.js";
+import { Progress } from "./progress.js";
 import { QuestionForm } from "./question_form.js";
-import { ToolCard } from "./tool_card.js";
+import { Reasoning } from "./reasoning.js";
+import { Steps } from "./steps.js";
+import { ToolCalls } from "./tool_calls.js";
 
 /**
  * @typedef {"queued" | "sent" | "running" | "stopping" | "done" | "stopped" | "failed" | "lost"} TurnState
+ * @typedef {{message: string | null, attachments?: import("./file_view.js").Sent[]}} Asked null where it is not known
  * @typedef {{cancel: (taskId: string) => void, answer: (taskId: string, inputId: string, response: any) => void,
- *   again: (message: string) => void, edit: (message: string) => void, inspect: (taskId: string) => void}} Actions
- *   `again` asks once more, `edit` takes the message to where a person writes.
+ *   again: (asked: Asked) => void, edit: (message: string) => void, inspect: (taskId: string) => void,
+ *   address: (file: import("./agent_client.js").AgentFile) => string, sentFile: (fileId: string) => Blob | undefined}}
+ *   Actions
+ *   `again` asks once more, `edit` takes the message to where a person writes; `address` tells where a file is got, and
+ *   `sentFile` what this page has sent.
  */
 
-/** Steps of one turn that are on the page; a page lays out thousands only slowly. */
-const MOST_STEPS = 200;
 const LIVE = new Set(["queued", "sent", "running", "stopping"]);
 
 export class Turn {
@@ -22,13 +30,13 @@ export class Turn {
   #time;
   /** @type {MarkdownStream[]} */ #segments = [];
   /** @type {MarkdownStream | null} */ #segment = null;
-  /** @type {Map<string, ToolCard>} */ #openCards = new Map();
-  /** @type {ToolCard[]} */ #cards = [];
-  /** Those that ended after the stop was asked for. @type {Set<ToolCard>} */ #endedLate = new Set();
+  /** @type {Reasoning | null} */ #thought = null;
+  #steps = new Steps();
+  #calls = new ToolCalls((element) => this.#steps.add(element));
   /** @type {Map<string, QuestionForm>} */ #questions = new Map();
-  #body = h("div.answer");
-  #earlier = h("button.earlier", { type: "button" });
-  /** @type {Element[]} */ #folded = [];
+  /** @type {Map<string, DataCard>} */ #data = new Map();
+  /** @type {Set<string>} */ #files = new Set();
+  /** How far the task is. @type {Progress | null} */ #progress = null;
   #status = h("span.status");
   #stop = h("button.stop", { type: "button" }, icon("stop"), "Stop");
   #tools = h("span.tools");
@@ -40,35 +48,32 @@ export class Turn {
   /** @type {TurnState} */ state = "sent";
   taskId = "";
 
-  /** @param {string | null} message null where it is not known @param {number} time @param {Actions} actions */
-  constructor(message, time, actions) {
-    this.message = message;
+  /** @param {Asked} asked @param {number} time @param {Actions} actions */
+  constructor(asked, time, actions) {
+    const { message, attachments = [] } = asked;
+    this.asked = asked;
     this.#time = time;
     this.#actions = actions;
-    this.#earlier.addEventListener("click", () => this.#unfold());
     this.#stop.addEventListener("click", () => this.state === "running" && actions.cancel(this.taskId));
     this.#frames.addEventListener("click", () => actions.inspect(this.taskId));
-    this.#stop.setAttribute("aria-label", `Stop: ${message ?? "this task"}`.slice(0, 80));
-    const said =
-      message === null
-        ? h("p.said.unknown", {}, "A request from before this page was opened")
-        : h("div.said", { dir: "auto" }, h("span.visually-hidden", {}, "You: "), longText(message));
+    this.#stop.setAttribute("aria-label", `Stop: ${message || "this task"}`.slice(0, 80));
     this.element = h(
       "article.turn",
-      { tabindex: -1, "aria-label": (message ?? "Task").slice(0, 80) },
+      { tabindex: -1, "aria-label": (message || "Task").slice(0, 80) },
       h(
         "header",
         {},
-        said,
+        saidBy(message),
         h("time", {}, clock(time)),
-        message !== null && copyButton(() => message, "Copy the message"),
+        message && copyButton(() => message, "Copy the message"),
       ),
-      this.#body,
+      attachments.length > 0 && sentFiles(attachments, actions.sentFile),
+      this.#steps.element,
       this.#footer,
     );
     if (message !== null)
       this.#tools.append(
-        iconButton("button.quiet.again", "again", "Ask again", () => actions.again(message)),
+        iconButton("button.quiet.again", "again", "Ask again", () => actions.again(asked)),
         iconButton("button.quiet", "edit", "Edit", () => actions.edit(message)),
       );
     this.#tools.append(this.#frames);
@@ -119,6 +124,7 @@ export class Turn {
       this.element.classList.toggle("waits", Boolean(waits));
     }
     this.element.classList.remove("cut");
+    this.#thought?.tick(now);
     for (const question of this.#questions.values()) question.tick(now);
   }
 
@@ -135,62 +141,82 @@ export class Turn {
     return [...this.#questions.values()].find((question) => question.open);
   }
 
-  /** @param {Element} element */
-  #step(element) {
-    this.#body.append(element);
-    const first = this.#body.children[this.#folded.length ? 1 : 0];
-    if (this.#body.childElementCount <= MOST_STEPS || first.matches(".question:not(.settled)")) return;
-    this.#folded.push(first);
-    first.remove();
-    this.#showFolded();
-  }
-
-  #showFolded() {
-    const count = this.#folded.length;
-    this.#earlier.textContent = `Show ${Math.min(count, MOST_STEPS)} of ${count.toLocaleString("en")} earlier steps`;
-    if (!count) this.#earlier.remove();
-    else if (!this.#earlier.isConnected) this.#body.prepend(this.#earlier);
-  }
-
-  #unfold() {
-    this.#earlier.after(...this.#folded.splice(-MOST_STEPS));
-    this.#showFolded();
-  }
-
-  /** @param {string} piece */
-  output(piece) {
+  /** @param {string} piece @param {number} time */
+  output(piece, time) {
     if (!this.#segment && !piece.trim()) return;
-    if (!this.#segment) this.#newSegment();
+    if (!this.#segment) this.#newSegment(time);
     this.#segment?.write(piece);
   }
 
-  #newSegment() {
+  /** @param {number} time */
+  #newSegment(time) {
+    this.#turnTo(time);
     this.#segment = new MarkdownStream();
     this.#segments.push(this.#segment);
-    this.#step(this.#segment.element);
+    this.#steps.add(this.#segment.element);
+  }
+
+  /** @param {string} piece @param {number} time */
+  reasoning(piece, time) {
+    if (!this.#thought && !piece.trim()) return;
+    this.#segment = null;
+    if (!this.#thought) {
+      this.#thought = new Reasoning(time);
+      this.#steps.add(this.#thought.element);
+    }
+    this.#thought.write(piece);
+  }
+
+  /** Something else follows on what was said or thought. @param {number} time */
+  #turnTo(time) {
+    this.#segment = null;
+    this.#thought?.end(time);
+    this.#thought = null;
   }
 
   /** @param {any} data @param {number} time */
   toolCall(data, time) {
-    this.#segment = null;
-        const card = new ToolCard(data, time);
-    this.#cards.push(card);
-    this.#openCards.set(data.tool_call_id ?? `${this.#cards.length}`, card);
-    this.#step(card.element);
+    this.#turnTo(time);
+    this.#calls.call(data, time);
   }
 
   /** @param {any} data @param {number} time */
   toolResult(data, time) {
-    let key = data.tool_call_id;
-    if (!this.#openCards.has(key)) key = [...this.#openCards].find(([, card]) => card.name === data.tool_name)?.[0];
-    if (key === undefined) {
-      this.toolCall({ ...data, tool_kwargs: {} }, time);
-      key = data.tool_call_id ?? `${this.#cards.length}`;
+    this.#calls.result(data, time, this.state === "stopping");
+  }
+
+  /** @param {any} data */
+  progress(data) {
+    if (this.#calls.progress(data)) return;
+    if (!this.#progress) {
+      this.#progress = new Progress("the task");
+      this.#footer.before(this.#progress.element);
     }
-    const card = /** @type {ToolCard} */ (this.#openCards.get(key));
-    card.finish(data.tool_output, data.is_error === true, time);
-    if (this.state === "stopping") this.#endedLate.add(card);
-    this.#openCards.delete(key);
+    this.#progress.show(data);
+  }
+
+  /** @param {{name: string, data: any, id?: string, transient?: boolean}} said @param {number} time */
+  data({ name, data, id, transient = false }, time) {
+    const key = id !== undefined ? `id ${id}` : transient ? `name ${name}` : undefined;
+    const known = key === undefined ? undefined : this.#data.get(key);
+    const card = known ?? new DataCard(name, data);
+    if (known) known.show(name, data);
+    else this.#between(card.element, time);
+    if (key !== undefined) this.#data.set(key, card);
+    card.element.classList.toggle("transient", transient);
+  }
+
+  /** @param {import("./agent_client.js").AgentFile} file @param {number} time */
+  file(file, time) {
+    if (this.#files.has(file.file_id)) return;
+    this.#files.add(file.file_id);
+    this.#between(fileView(file, this.#actions.address(file)), time);
+  }
+
+  /** Adds what may come in the middle of a sentence: that is not cut in two. @param {Element} element @param {number} time */
+  #between(element, time) {
+    if (!this.#segment || /[\s.:!?)]$/.test(this.#segment.text)) this.#turnTo(time);
+    this.#steps.add(element);
   }
 
   /** @param {import("./question_form.js").Question} question @param {number} time */
@@ -200,13 +226,13 @@ export class Turn {
       if (!known.open) known.ask();
       return;
     }
-    this.#segment = null;
+    this.#turnTo(time);
     const form = new QuestionForm(question, time, (response) => {
       this.#actions.answer(this.taskId, question.input_id, response);
       this.element.focus({ preventScroll: true });
     });
     this.#questions.set(question.input_id, form);
-    this.#step(form.element);
+    this.#steps.add(form.element);
     this.tick(time);
   }
 
@@ -216,10 +242,11 @@ export class Turn {
     this.tick(Date.now());
   }
 
-  /** @param {string} response @param {any} usage @param {number} time */
-  completed(response, usage, time) {
+  /** @param {{response: string, usage?: any, result?: any}} answer @param {number} time */
+  completed({ response, usage, result }, time) {
     const said = this.#segments.map((segment) => segment.text).join("");
-    if (response.trim() && !same(said, response)) this.#answer(response.trim());
+    if (response.trim() && !same(said, response)) this.#answer(response.trim(), time);
+    if (result !== undefined) this.#steps.add(new DataCard("Result", result, true).element);
     this.#answerText = response;
     const tokens = Object.entries(usage ?? {})
       .filter(([, value]) => typeof value === "number")
@@ -227,25 +254,27 @@ export class Turn {
     this.#end("done", time, "Done in", ...tokens.map(([name, value]) => `${value} ${name.replaceAll("_", " ")}`));
   }
 
-  /** The last text may be the answer or its beginning; whatever else was said stays, but quietly. @param {string} response */
-  #answer(response) {
+  /**
+   * The last text may be the answer or its beginning; whatever else was said stays, but quietly.
+   * @param {string} response @param {number} time
+   */
+  #answer(response, time) {
     const begun = this.#segments.at(-1)?.text.trim();
     const goesOn = begun !== undefined && response.startsWith(begun);
     for (const segment of this.#segments.slice(0, goesOn ? -1 : undefined)) segment.element.classList.add("quiet");
     this.#segment = goesOn ? (this.#segments.at(-1) ?? null) : null;
-    this.output(response.slice(goesOn ? begun.length : 0));
+    this.output(response.slice(goesOn ? begun.length : 0), time);
   }
 
   /** @param {number} time */
   stopped(time) {
-    for (const card of this.#cards) if (card.cutShort || (card.failed && this.#endedLate.has(card))) card.stop();
-    this.#openCards.clear();
+    this.#calls.stop();
     this.#end("stopped", time, "Stopped after");
   }
 
   /** @param {any} data @param {number} time */
   failed(data, time) {
-    this.#body.append(errorLine(data));
+    this.#steps.element.append(errorLine(data));
     this.#end("failed", time, "Failed after");
   }
 
@@ -259,15 +288,17 @@ export class Turn {
   /** @param {TurnState} state @param {number} time @param {string} words @param {...string} more */
   #end(state, time, words, ...more) {
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
-    const count = this.#cards.length;
+    const { count } = this.#calls;
     const calls = count && `${count} tool ${count === 1 ? "call" : "calls"}`;
     this.#show(
       state,
       [`${words} ${duration(Math.max(0, time - this.#time))}`, calls, ...more].filter(Boolean).join(" · "),
     );
-    for (const card of this.#openCards.values()) card.leave();
+    this.#turnTo(time);
+    this.#calls.leave();
+    this.#progress?.element.remove();
+    for (const { element } of this.#data.values()) if (element.matches(".transient")) this.#steps.remove(element);
     for (const question of this.#questions.values()) question.close();
-    this.#openCards.clear();
     this.element.classList.remove("waits", "cut");
     const text = this.#answerText || this.#segments.map((segment) => segment.text.trim()).join("\n\n");
     if (text.trim()) this.#tools.prepend(copyButton(() => text, "Copy the answer"));
@@ -278,36 +309,30 @@ export class Turn {
 
   /** Frames of it are missing: shows how the server says it stands. @param {any} snapshot @param {number} time */
   gap(snapshot, time) {
-    this.#segment = null;
-    for (const segment of this.#segments) segment.element.remove();
+    this.#turnTo(time);
+    for (const segment of this.#segments) this.#steps.remove(segment.element);
     this.#segments = [];
-    this.#body.append(h("p.gap", {}, "Some frames were missed here. This is the text so far, as the server has it."));
-    this.output(snapshot.output);
+    this.#steps.add(h("p.gap", {}, "Some frames were missed here. This is the text so far, as the server has it."));
+    this.output(snapshot.output, time);
+    for (const data of snapshot.data ?? []) this.data(data, time);
+    for (const file of snapshot.files ?? []) this.file(file, time);
     for (const input of snapshot.pending_inputs ?? []) this.question(input, time);
-    if (snapshot.status === "completed") this.completed(snapshot.response ?? snapshot.output, undefined, time);
+    if (snapshot.status === "completed") {
+      const { response = snapshot.output, result } = snapshot;
+      this.completed({ response, result }, time);
+    }
     if (snapshot.status === "cancelled") this.stopped(time);
     if (snapshot.status === "failed") this.failed(snapshot, time);
   }
 }
 
+/** @param {string | null} message */
+function saidBy(message) {
+  if (message === null) return h("p.said.unknown", {}, "A request from before this page was opened");
+  return message && h("div.said", { dir: "auto" }, h("span.visually-hidden", {}, "You: "), longText(message));
+}
+
 /** @param {string} one @param {string} other */
 function same(one, other) {
   return one.trim() === other.trim();
-}
-
-/** @param {{message?: string, code?: string, error_id?: string}} error @returns {HTMLElement} a sentence */
-export function errorLine({ message = "The task failed.", code, error_id }) {
-  return h(
-    "p.error",
-    {},
-    h("span", {}, textNodes(message)),
-    code && h("code.code-name", {}, textNodes(code)),
-    error_id &&
-      h(
-        "span.error-id",
-        {},
-        h("code", {}, textNodes(error_id)),
-        copyButton(() => error_id, "Copy the error's id"),
-      ),
-  );
 }
