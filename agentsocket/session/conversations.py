@@ -61,8 +61,8 @@ class Conversations:
     def __init__(self, settings: Settings, store: Store, files: FileStore) -> None:
         self._settings, self._store, self._files = settings, store, files
         self._alive: dict[str, Session | None] = {}
-        """By conversation; None where the agent of its session is still being made."""
-        self._ended = asyncio.Condition()
+        """By conversation; None where the agent of its session is still being made, or it is being deleted."""
+        self._waiting: set[asyncio.Future[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -126,10 +126,10 @@ class Conversations:
             memory = await self._store.memory(conversation_id)
             files = await self._store.files(conversation_id)
         except StoreError:
-            await self.give_up(conversation_id)
+            self.give_up(conversation_id)
             raise unavailable(None) from None
         except BaseException:
-            await self.give_up(conversation_id)
+            self.give_up(conversation_id)
             raise
         return Continued(conversation, memory, files)
 
@@ -156,12 +156,12 @@ class Conversations:
     def entered(self, session: Session, conversation_id: str) -> None:
         """Note the session of a conversation."""
         self._alive[conversation_id] = session
+        self._tell()
 
-    async def give_up(self, conversation_id: str) -> None:
+    def give_up(self, conversation_id: str) -> None:
         """The session of a conversation has ended, or is not to be."""
-        async with self._ended:
-            self._alive.pop(conversation_id, None)
-            self._ended.notify_all()
+        self._alive.pop(conversation_id, None)
+        self._tell()
 
     async def answer(self, frame: AboutConversations, session: Session) -> bytes:
         """Return the frame that answers a question about conversations.
@@ -251,12 +251,15 @@ class Conversations:
         return ConversationDeleted(conversation_id=conversation.id, request_id=frame.request_id)
 
     async def _remove(self, conversation_id: str, owner: str | None) -> None:
-        alive = self._alive.get(conversation_id)
-        if alive is not None:
-            alive.finish()
-        async with self._ended:
-            await self._ended.wait_for(lambda: conversation_id not in self._alive)
-        await self._files.discard(owner, await self._store.delete(conversation_id))
+        while conversation_id in self._alive:
+            if (alive := self._alive[conversation_id]) is not None:
+                alive.finish()
+            await self._change()
+        self._alive[conversation_id] = None  # nobody goes on with it meanwhile
+        try:
+            await self._files.discard(owner, await self._store.delete(conversation_id))
+        finally:
+            self.give_up(conversation_id)
 
     async def _find(self, conversation_id: str, visitor: Visitor) -> Conversation:
         """Return a conversation of this visitor's: of anybody else's nobody learns that it is there."""
@@ -273,16 +276,26 @@ class Conversations:
 
     async def _wait_for_end(self, conversation_id: str) -> None:
         """Wait until a session that is ending has ended."""
-
-        def settled() -> bool:
-            alive = self._alive.get(conversation_id)
-            return alive is None or not alive.ending
-
         try:
-            async with asyncio.timeout(self._settings.agent_creation_timeout), self._ended:
-                await self._ended.wait_for(settled)
+            async with asyncio.timeout(self._settings.agent_creation_timeout):
+                while (alive := self._alive.get(conversation_id)) is not None and alive.ending:
+                    await self._change()
         except TimeoutError:
             raise _busy() from None
+
+    async def _change(self) -> None:
+        """Wait until another session is alive, or one no longer."""
+        change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(change)
+        try:
+            await change
+        finally:
+            self._waiting.discard(change)
+
+    def _tell(self) -> None:
+        for change in self._waiting:
+            if not change.done():
+                change.set_result(None)
 
     def _alive_for(self, conversation_id: str, login: Login, visitor: Visitor) -> Session:
         alive = self._alive[conversation_id]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,10 +53,9 @@ class Keeper:
         Raises:
             ProtocolError: ``store_unavailable``.
         """
-        conversation, now = self.conversation, milliseconds()
-        if not conversation.title:
-            conversation.title = " ".join(request.message.split())[:TITLE_LENGTH]
-        conversation.updated_at = now
+        now = milliseconds()
+        title = self.conversation.title or " ".join(request.message.split())[:TITLE_LENGTH]
+        conversation = replace(self.conversation, title=title, updated_at=now)
         head: dict[str, Any] = {"task_id": task_id, "message": request.message, "started_at": moment(now)}
         if attachments:
             head["attachments"] = [described(file) for file in attachments]
@@ -64,7 +64,9 @@ class Keeper:
             await self._store.begin(conversation, task_id, encoded, [kept(file) for file in attachments])
         except StoreError:
             raise unavailable(request.request_id) from None
-        conversation.turns += 1
+        self.conversation.title = self.conversation.title or title  # it may have been renamed meanwhile
+        self.conversation.updated_at = now
+        self.conversation.turns += 1
         transcript = Transcript(TURN_SIZE - min(len(encoded), TURN_SIZE // 2))
         self._heads[task_id] = transcript, len(encoded), []
         return transcript

@@ -144,15 +144,15 @@ class SessionManager:
             entered = True
         finally:
             if not entered:
-                await conversations.give_up(place.conversation.id)
+                conversations.give_up(place.conversation.id)
         session.restore(files)
         response.memory = "restored" if restored else "none"
         return session, response
 
-    async def ended(self, session: Session) -> None:
+    def ended(self, session: Session) -> None:
         """Let others have the conversation of a session that has ended."""
         if self.conversations is not None and session.keeper is not None:
-            await self.conversations.give_up(session.keeper.conversation.id)
+            self.conversations.give_up(session.keeper.conversation.id)
 
     def open(
         self, login: Login, instance: Instance, visitor: Visitor, keeper: Keeper | None = None

@@ -86,7 +86,7 @@ class Owner(Protocol):
     def end(self, session: "Session", *, farewell: LogoutResponse | None = None) -> object:
         """End a session."""
 
-    async def ended(self, session: "Session") -> None:
+    def ended(self, session: "Session") -> None:
         """Let others have its conversation: it has ended, and said all but farewell."""
 
 
@@ -245,9 +245,9 @@ class Session:
         Raises:
             ProtocolError: ``rate_limited`` where it comes back so often that it is said too much again.
         """
-        if last_seq is None and self.resume_token is not None:
-            self.resume_token = secrets.token_urlsafe(16)
         lossless, tasks = self._recap.tell(last_seq, features)
+        if last_seq is None and self.resumable:
+            self.resume_token = secrets.token_urlsafe(16)
         self.speak(features)
         return LoginResponse(
             session_id=self.id,
@@ -275,10 +275,12 @@ class Session:
 
     async def _close(self, tasks: Collection[AgentTask], farewell: ServerFrame | None) -> None:
         await all_over(tasks)
-        await self._instance.close(self._settings.cancel_timeout, self._owner.keep)
-        if self._shelf is not None:
-            await self._shelf.close()
-        await self._owner.ended(self)
+        try:
+            await self._instance.close(self._settings.cancel_timeout, self._owner.keep)
+            if self._shelf is not None:
+                await self._shelf.close()
+        finally:
+            self._owner.ended(self)
         if farewell is not None:
             self.say(farewell)
         self.client = None
