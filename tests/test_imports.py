@@ -92,6 +92,7 @@ ORDER = {
         "handshake",
         "attempt",
         "expiry",
+        "entrance",
         "handler",
     ],
     "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "method", "reception"],
