@@ -184,6 +184,21 @@ async def test_a_large_file_comes_whole_and_a_slow_reader_of_it_holds_up_nobody(
         assert data.endswith(LARGE)
 
 
+@pytest.mark.parametrize("read", [0, 1000], ids=["at once", "within"])
+async def test_who_has_said_all_that_there_is_to_say_gets_the_whole_file_all_the_same(read: int) -> None:
+    async with (
+        serving(lambda: Scripted(large=send_large), send_buffer=64 * 1024) as server,
+        logged_in(server, features=FEATURES) as peer,
+        wired(server.port) as wire,
+    ):
+        wire.send(f"GET {await peer.ask('large')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        received = await wire.reader.readexactly(read)
+        wire.writer.write_eof()
+        async with asyncio.timeout(10):
+            received += await wire.reader.read()
+        assert received.endswith(LARGE)
+
+
 async def test_who_reads_nothing_of_a_file_is_cut_off_in_time() -> None:
     async with (
         serving(lambda: Scripted(large=send_large), write_deadline=0.3) as server,
