@@ -23,6 +23,9 @@ T = TypeVar("T")
 Source = str | os.PathLike[str] | bytes
 """A file of an agent's: its path, or its bytes."""
 
+UNSAID = 64
+"""Bytes that an event counts for beside its frame: an agent whose client understands nothing of it gives way too."""
+
 AddFile = Callable[[Source, str | None, str | None], Awaitable[StoredFile]]
 """Keeps a copy of a file for the session, under a name and a media type; raises what ``Shelf.add`` raises."""
 
@@ -248,6 +251,7 @@ class TaskTurn:
     def _say(self, event: Emitted | AgentFile, encoded: bytes | None) -> None:
         if self.ended:
             raise _over()
+        self._log.room -= UNSAID
         self.speech.say(event, encoded)
 
 
