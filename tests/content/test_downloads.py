@@ -289,6 +289,23 @@ async def test_a_task_that_is_stopped_while_it_sends_a_file_leaves_nothing(tmp_p
         await eventually(lambda: not server.manager.sessions and not files_in(tmp_path))
 
 
+async def test_there_is_an_end_to_the_files_that_are_on_their_way() -> None:
+    async with (
+        serving(lambda: Scripted(large=send_large), max_connections=2) as server,
+        logged_in(server, features=FEATURES) as peer,
+    ):
+        url = await peer.ask("large")
+        async with contextlib.AsyncExitStack() as slow:
+            for _ in range(2):
+                wire = await slow.enter_async_context(wired(server.port, receive_buffer=4096))
+                wire.send(f"GET {url} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                await wire.reader.readexactly(1)
+            status, headers, _ = await asyncio.to_thread(get, server, url)
+            assert (status, headers["retry-after"]) == (503, "5")
+        await eventually(lambda: len(server.connections) == 1)
+        assert (await asyncio.to_thread(get, server, url))[0] == 200
+
+
 async def test_whoever_knows_a_path_gets_it_while_connections_are_scarce() -> None:
     async with serving(lambda: Scripted(send=send), max_connections=1) as server, connected(server) as peer:
         await peer.login(features=FEATURES)
