@@ -209,9 +209,10 @@ class Speech:
             self._keep("data", data_id, frame)
 
     def _file(self, file: AgentFile) -> None:
-        frame = AgentFileFrame(task_id=self.task_id, **file.model_dump())
-        if (said := self._say_to_whom("files", frame)) is not None:
-            self._keep("file", file.file_id, said)
+        said = file.model_copy(update={"tool_call_id": file.tool_call_id and clean(file.tool_call_id)})
+        frame = AgentFileFrame(task_id=self.task_id, **said.model_dump())
+        if (sent := self._say_to_whom("files", frame)) is not None:
+            self._keep("file", file.file_id, sent)
 
     def _say_to_whom(self, feature: str, frame: ServerFrame) -> bytes | None:
         """Say a frame to a client that understands it; return what was said."""

@@ -227,6 +227,14 @@ async def test_a_file_at_a_path_is_copied_under_its_own_name(tmp_path: Path) -> 
         assert (await asyncio.to_thread(get, server, file["url"]))[2] == b"a,b\n"
 
 
+async def test_a_file_of_a_call_whose_id_has_broken_characters_is_sent() -> None:
+    async def draw(_: str, turn: Turn) -> str:
+        return (await turn.send_file(b"abc", tool_call_id="a\ud800")).url
+
+    async with serving(lambda: Scripted(draw=draw)) as server, logged_in(server, features=FEATURES) as peer:
+        assert (await sent(peer, "draw"))["tool_call_id"] == "a\ufffd"
+
+
 async def test_a_synchronous_tool_sends_a_file_from_its_thread() -> None:
     async def give(_: str, turn: Turn) -> str:
         file = await in_thread(turn.send_file_blocking, b"abc", name="a.txt")

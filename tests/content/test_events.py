@@ -115,6 +115,23 @@ async def test_who_says_much_that_its_client_does_not_understand_lets_others_spe
         assert "nobody" not in [frames[-1][1]["response"] for frames in ends]
 
 
+@pytest.mark.parametrize("event", SAID[::2], ids=lambda event: type(event).__name__)
+async def test_many_small_events_are_not_all_said_before_it_is_the_others_turn(event: Emitted) -> None:
+    async def flood(_: str, turn: Turn) -> str:
+        turns: list[int] = []
+        for said in range(1000):
+            if not turns:
+                asyncio.get_running_loop().call_soon(turns.append, said)
+            await turn.emit(event)
+            if turns:
+                return str(said)
+        return "never"
+
+    async with serving(lambda: Scripted(flood=flood)) as server, logged_in(server, features=FEATURES) as peer:
+        await peer.request("flood")
+        assert int((await peer.until("agent_response"))[-1][1]["response"]) <= 100  # some milliseconds
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**309, -(10**5000)], ids=["nan", "inf", "1", "2"])
 async def test_a_number_that_nobody_could_read_is_left_out(number: float) -> None:
     async def send(_: str, turn: Turn) -> str:
