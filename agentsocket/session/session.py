@@ -265,6 +265,8 @@ class Session:
 
     def _start(self, request: AgentRequest, attachments: Sequence[StoredFile] = ()) -> str:
         speech = Speech(secrets.token_hex(8), self._log, self._settings.max_tool_output)
+        for file in attachments:
+            file.attached = True
         turn = TaskTurn(speech, self.context, request.params or {}, attachments, self._add_file)
         task = AgentTask(self._instance, request.message, turn, self._log, on_end=self._task_ended)
         self.tasks[task.id] = task

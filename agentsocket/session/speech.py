@@ -1,6 +1,7 @@
 """What one task says: the agent's events, made fit for the wire."""
 
 import secrets
+import sys
 from collections.abc import Iterator
 
 from pydantic import JsonValue
@@ -190,8 +191,8 @@ class Speech:
         frame = ToolProgressFrame(
             task_id=self.task_id,
             tool_call_id=progress.tool_call_id and clean(progress.tool_call_id),
-            progress=progress.progress,
-            total=progress.total,
+            progress=_number(progress.progress),
+            total=_number(progress.total),
             message=progress.message and clean(progress.message),
         )
         self._say_to_whom("progress", frame)
@@ -208,9 +209,10 @@ class Speech:
             self._keep("data", data_id, frame)
 
     def _file(self, file: AgentFile) -> None:
-        frame = AgentFileFrame(task_id=self.task_id, **file.model_dump())
-        if (said := self._say_to_whom("files", frame)) is not None:
-            self._keep("file", file.file_id, said)
+        said = file.model_copy(update={"tool_call_id": file.tool_call_id and clean(file.tool_call_id)})
+        frame = AgentFileFrame(task_id=self.task_id, **said.model_dump())
+        if (sent := self._say_to_whom("files", frame)) is not None:
+            self._keep("file", file.file_id, sent)
 
     def _say_to_whom(self, feature: str, frame: ServerFrame) -> bytes | None:
         """Say a frame to a client that understands it; return what was said."""
@@ -224,3 +226,8 @@ class Speech:
         if self.log.account is not None:
             self._shown = self._shown or Shown(self.log.account)
             self._shown.keep(kind, name, frame)
+
+
+def _number(value: float | None) -> float | None:
+    """Return a number where there is one that everybody can read: neither NaN, nor beyond what a float may be."""
+    return value if value is not None and abs(value) <= sys.float_info.max else None
