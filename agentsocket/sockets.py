@@ -49,6 +49,9 @@ def _bind(addresses: Iterable[Address], port: int) -> list[socket.socket]:
                     raise
                 missing = exc  # a machine without IPv6, say
                 continue
+            # What is accepted has it from here: asyncio leaves it out where a listener names no protocol, and then each
+            # small frame waits until the peer has confirmed the one before, for up to 40 ms.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sockets.append(bound.enter_context(listening))
             port = int(listening.getsockname()[1])
         if not sockets and missing is not None:

@@ -12,7 +12,7 @@ from agentsocket.banner import banner
 from agentsocket.server import AgentServer
 from agentsocket.settings import Settings
 from agentsocket.sockets import listen
-from tests.support import PATIENCE, serving
+from tests.support import PATIENCE, logged_in, serving
 
 WARNING = "WARNING: no token is set"
 
@@ -55,6 +55,13 @@ async def test_an_ipv4_client_has_an_ipv4_address_whatever_the_host() -> None:
             await asyncio.sleep(0)
         assert [connection.address for connection in server.connections] == ["127.0.0.1"]
         writer.transport.abort()
+
+
+async def test_no_frame_waits_until_the_one_before_is_confirmed() -> None:
+    async with serving() as server, logged_in(server):
+        (connection,) = server.connections
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])

@@ -185,14 +185,17 @@ class AgentConnection(asyncio.Protocol):
             transport.max_size = READ_SIZE
         self._wait(self._settings.handshake_timeout, self.transport.abort)
 
-    def eof_received(self) -> None:
-        """Close: a peer that will say nothing more is gone."""
+    def eof_received(self) -> bool:
+        """Close: a peer that will say nothing more is gone; unless it is to get a file, and may well read on."""
+        if self._downloading is not None and not self._downloading.done() and self.transport.can_write_eof():
+            return True  # not with TLS, whose transport closes in any case
         if self._request_reader is not None and self._request_reader.begun:
             self._turn_away(BadRequest(HTTPStatus.BAD_REQUEST, "Half a request is none."))
         if self._inbox is None or self._inbox.reading:
             self.protocol.receive_eof()
             self._send()
         # Else there is something left to parse. With TLS only: the transport closes by itself then.
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why is no matter
         """Let go of everybody who waits for this peer."""

@@ -22,6 +22,7 @@ from agentsocket.connection.origins import Origins, Refusal
 from agentsocket.connection.proxies import Proxies
 from agentsocket.connection.request import Request
 from agentsocket.console.files import Console
+from agentsocket.files.store import StoredFile
 from agentsocket.session.manager import SessionManager
 from agentsocket.settings import Settings
 
@@ -52,6 +53,7 @@ class Gatekeeper:
         """Check by these settings; ``ambient`` headers may speak for a person without that person's doing."""
         self.open = 0
         """Connections that were let pass and are still open."""
+        self._downloads = 0
         self._settings, self._manager, self._ambient = settings, manager, ambient
         self._by_address: Counter[str] = Counter()
         self._proxies = Proxies(settings.trusted_proxies)
@@ -109,9 +111,21 @@ class Gatekeeper:
         if path is None and request.path == self._settings.base_path:
             return self._redirect(connection, request)
         if path is not None and (file := self._manager.files.find(path)) is not None:
-            return respond(file, request)
+            return self._give(connection, request, file)
         page = self._console.respond(path) if self._console is not None and path is not None else None
         return page or connection.protocol.reject(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
+
+    def _give(self, connection: AgentConnection, request: Request, file: StoredFile) -> Response:
+        """Answer with a file, unless as many are on their way as there may be connections."""
+        if self._downloads >= self._settings.max_connections:
+            return _refused(connection, CROWDED)
+        self._downloads += 1
+
+        def release(_: object) -> None:
+            self._downloads -= 1
+
+        connection.lost.add_done_callback(release)
+        return respond(file, request)
 
     def _below_base(self, request: Request) -> str | None:
         """Return the path as it is without ``base_path``; none where it does not lead there."""

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -20,6 +21,10 @@ THREADS: ContextVar["Threads | None"] = ContextVar("threads", default=None)
 """Where synchronous code of this context runs; outside of a server, in the loop's own pool."""
 
 
+QUIET = 60.0
+"""Seconds between two log lines of one pool: a few who write files at once fill one many times a second."""
+
+
 class Threads(ThreadPoolExecutor):
     """A pool of threads that says when it is full: once, and again when it has been half empty in between."""
 
@@ -28,6 +33,7 @@ class Threads(ThreadPoolExecutor):
         self._limit, self._name = limit, name
         self._lock = threading.Lock()
         self._warned = False
+        self._quiet_until = 0.0
         self.pending = 0
         """Calls that run or wait for a thread."""
 
@@ -38,7 +44,10 @@ class Threads(ThreadPoolExecutor):
             self.pending += 1
             full = self.pending > self._limit and not self._warned
             self._warned = self._warned or full
-        if full:
+            told = full and time.monotonic() >= self._quiet_until
+            if told:
+                self._quiet_until = time.monotonic() + QUIET
+        if told:
             logger.warning("all %d threads of '%s' are busy: what comes now waits", self._limit, self._name)
         future.add_done_callback(self._ended)
         return future

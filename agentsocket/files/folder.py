@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Folder:
         self._parent = parent or Path(tempfile.gettempdir()) / f"agentsocket-{os.getuid()}"
         self._own: Path | None = None
         self._lock: int | None = None
+        self._making = threading.Lock()
 
     def prepare(self) -> None:
         """Make the parent where it was asked for, and remove what processes that are gone left there.
@@ -46,28 +48,36 @@ class Folder:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def make(self) -> Path:
-        """Return the process's own folder; made at first.
+        """Return the process's own folder; made at first, and anew where a temporary folder was cleaned. In any thread.
 
         Raises:
             OSError: if it cannot be made.
         """
-        if self._own is None:
-            self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._given is None and not self._is_private():
-                # Somebody else was there before: a folder that nobody can guess, then.
-                self._parent = Path(tempfile.mkdtemp(prefix="agentsocket-"))
-            with _locked(self._parent / LOCK):
-                own = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
-                self._lock = os.open(own / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._own = own
-        return self._own
+        with self._making:
+            if self._own is None or not self._own.is_dir():
+                self._let_go()
+                self._own = self._make()
+            return self._own
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
             self._own = None
+        self._let_go()
+
+    def _make(self) -> Path:
+        self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._given is None and not self._is_private():
+            # Somebody else was there before: a folder that nobody can guess, then.
+            self._parent = Path(tempfile.mkdtemp(prefix="agentsocket-"))
+        with _locked(self._parent / LOCK):
+            own = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
+            self._lock = os.open(own / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return own
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -58,12 +58,9 @@ class Shelf:
             ProtocolError: ``unknown_file``.
         """
         try:
-            files = [self._files[file_id] for file_id in ids]
+            return [self._files[file_id] for file_id in ids]
         except KeyError:
             raise ProtocolError(ErrorCode.UNKNOWN_FILE, "This session has no such file.") from None
-        for file in files:
-            file.attached = True
-        return files
 
     async def add(self, source: str | os.PathLike[str] | bytes, name: str | None, media_type: str | None) -> StoredFile:
         """Take a copy of a file of the agent's.

@@ -79,10 +79,11 @@ def _explain(exc: ValidationError, text: str | bytes) -> ProtocolError:
         name = "".join(char if char.isprintable() else "?" for char in name[:MAX_ID])
         return ProtocolError(ErrorCode.UNKNOWN_EVENT, f"There is no event '{name}'.")
     data = given.get("data")
-    ids = {name: data.get(name) for name in ("request_id", "upload_id")} if isinstance(data, dict) else {}
-    ids = {name: value for name, value in ids.items() if isinstance(value, str) and len(value) <= MAX_ID}
     # The location is (event, "data", field, ...); what comes after the field may be a key of the peer's own.
     event, field = error["loc"][0], error["loc"][1:3][-1]
+    name = "upload_id" if str(event).startswith("upload_") else "request_id"
+    value = data.get(name) if isinstance(data, dict) else None
+    ids = {name: value} if isinstance(value, str) and len(value) <= MAX_ID else {}
     text = NOTHING_ELSE if error["type"] == "extra_forbidden" else f"Field '{field}': {error['msg'].lower()}."
     wrong = ProtocolError(ErrorCode.INVALID_FRAME, text, **ids)
     wrong.event = str(event)

@@ -347,6 +347,8 @@ class Session:
         return task
 
     def _run(self, task: AgentTask, request: AgentRequest) -> None:
+        for file in task.turn.attachments:
+            file.attached = True
         if request.request_id:
             self._remember(request.request_id, task.id)
         task.start(timeout=self._settings.agent_timeout, cancel_timeout=self._settings.cancel_timeout)

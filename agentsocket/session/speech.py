@@ -1,6 +1,7 @@
 """What one task says: the agent's events, made fit for the wire."""
 
 import secrets
+import sys
 from collections.abc import Iterator
 
 from pydantic import JsonValue
@@ -200,8 +201,8 @@ class Speech:
         frame = ToolProgressFrame(
             task_id=self.task_id,
             tool_call_id=progress.tool_call_id and clean(progress.tool_call_id),
-            progress=progress.progress,
-            total=progress.total,
+            progress=_number(progress.progress),
+            total=_number(progress.total),
             message=progress.message and clean(progress.message),
         )
         self._say_to_whom("progress", encode(frame), progress.tool_call_id or "")
@@ -218,7 +219,8 @@ class Speech:
             self._keep("data", data_id, frame)
 
     def _file(self, file: AgentFile) -> None:
-        frame = encode(AgentFileFrame(task_id=self.task_id, **file.model_dump()))
+        said = file.model_copy(update={"tool_call_id": file.tool_call_id and clean(file.tool_call_id)})
+        frame = encode(AgentFileFrame(task_id=self.task_id, **said.model_dump()))
         self._say_to_whom("files", frame, file.file_id)
         self._keep("files", file.file_id, frame)
 
@@ -240,4 +242,7 @@ class Speech:
     def _keep(self, feature: str, name: str, frame: bytes) -> None:
         if self.log.account is not None and self.log.understands(feature):
             self._shown = self._shown or Shown(self.log.account)
-            self._shown.keep(feature, name, frame)
+        said = file.model_copy(update={"tool_call_id": file.tool_call_id and clean(file.tool_call_id)})
+        frame = encode(AgentFileFrame(task_id=self.task_id, **said.model_dump()))
+        self._say_to_whom("files", frame, file.file_id)
+        self._keep("files", file.file_id, frame)

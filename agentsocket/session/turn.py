@@ -24,6 +24,10 @@ T = TypeVar("T")
 Source = str | os.PathLike[str] | bytes
 """A file of an agent's: its path, or its bytes."""
 
+EVENT = 1024
+"""Bytes that an event counts for beside its frame: many small ones take their time to be encoded, and where the client
+understands nothing of them there is no frame, yet others are to have their turn."""
+
 AddFile = Callable[[Source, str | None, str | None], Awaitable[StoredFile]]
 """Keeps a copy of a file for the session, under a name and a media type; raises what ``Shelf.add`` raises."""
 
@@ -253,6 +257,7 @@ class TaskTurn:
     def _say(self, event: Emitted | AgentFile, encoded: bytes | None) -> None:
         if self.ended:
             raise _over()
+        self._log.room -= EVENT
         self.speech.say(event, encoded)
 
 

@@ -184,6 +184,21 @@ async def test_a_large_file_comes_whole_and_a_slow_reader_of_it_holds_up_nobody(
         assert data.endswith(LARGE)
 
 
+@pytest.mark.parametrize("read", [0, 1000], ids=["at once", "within"])
+async def test_who_has_said_all_that_there_is_to_say_gets_the_whole_file_all_the_same(read: int) -> None:
+    async with (
+        serving(lambda: Scripted(large=send_large), send_buffer=64 * 1024) as server,
+        logged_in(server, features=FEATURES) as peer,
+        wired(server.port) as wire,
+    ):
+        wire.send(f"GET {await peer.ask('large')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        received = await wire.reader.readexactly(read)
+        wire.writer.write_eof()
+        async with asyncio.timeout(10):
+            received += await wire.reader.read()
+        assert received.endswith(LARGE)
+
+
 async def test_who_reads_nothing_of_a_file_is_cut_off_in_time() -> None:
     async with (
         serving(lambda: Scripted(large=send_large), write_deadline=0.3) as server,
@@ -210,6 +225,14 @@ async def test_a_file_at_a_path_is_copied_under_its_own_name(tmp_path: Path) -> 
         file = await peer.expect("agent_file")
         assert (await peer.expect("agent_response"))["response"] == "sales.csv text/csv 4"
         assert (await asyncio.to_thread(get, server, file["url"]))[2] == b"a,b\n"
+
+
+async def test_a_file_of_a_call_whose_id_has_broken_characters_is_sent() -> None:
+    async def draw(_: str, turn: Turn) -> str:
+        return (await turn.send_file(b"abc", tool_call_id="a\ud800")).url
+
+    async with serving(lambda: Scripted(draw=draw)) as server, logged_in(server, features=FEATURES) as peer:
+        assert (await sent(peer, "draw"))["tool_call_id"] == "a\ufffd"
 
 
 async def test_a_synchronous_tool_sends_a_file_from_its_thread() -> None:
@@ -272,6 +295,23 @@ async def test_a_task_that_is_stopped_while_it_sends_a_file_leaves_nothing(tmp_p
             await peer.send("cancel_request", task_id=task_id)
             await peer.expect("task_cancelled")
         await eventually(lambda: not server.manager.sessions and not files_in(tmp_path))
+
+
+async def test_there_is_an_end_to_the_files_that_are_on_their_way() -> None:
+    async with (
+        serving(lambda: Scripted(large=send_large), max_connections=2) as server,
+        logged_in(server, features=FEATURES) as peer,
+    ):
+        url = await peer.ask("large")
+        async with contextlib.AsyncExitStack() as slow:
+            for _ in range(2):
+                wire = await slow.enter_async_context(wired(server.port, receive_buffer=4096))
+                wire.send(f"GET {url} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                await wire.reader.readexactly(1)
+            status, headers, _ = await asyncio.to_thread(get, server, url)
+            assert (status, headers["retry-after"]) == (503, "5")
+        await eventually(lambda: len(server.connections) == 1)
+        assert (await asyncio.to_thread(get, server, url))[0] == 200
 
 
 async def test_whoever_knows_a_path_gets_it_while_connections_are_scarce() -> None:

@@ -93,6 +93,60 @@ async def test_a_generator_may_yield_events_beside_its_text(function: Any) -> No
         ]
 
 
+@pytest.mark.parametrize("event", SAID[::2], ids=lambda event: type(event).__name__)
+async def test_who_says_much_that_its_client_does_not_understand_lets_others_speak(event: Emitted) -> None:
+    heard = asyncio.Event()
+
+    async def rave(_: str, turn: Turn) -> str:
+        for number in range(20_000):
+            if heard.is_set():
+                return str(number)
+            await turn.emit(event)
+        return "nobody"
+
+    async def hear(*_: object) -> str:
+        heard.set()
+        return "heard"
+
+    async with serving(lambda: Scripted(rave=rave, hear=hear)) as server, logged_in(server) as peer:
+        await peer.request("rave")
+        await peer.send("agent_request", message="hear")
+        ends = [await peer.until("agent_response"), await peer.until("agent_response")]
+        assert "nobody" not in [frames[-1][1]["response"] for frames in ends]
+
+
+@pytest.mark.parametrize("event", SAID[::2], ids=lambda event: type(event).__name__)
+async def test_many_small_events_are_not_all_said_before_it_is_the_others_turn(event: Emitted) -> None:
+    async def flood(_: str, turn: Turn) -> str:
+        turns: list[int] = []
+        for said in range(1000):
+            if not turns:
+                asyncio.get_running_loop().call_soon(turns.append, said)
+            await turn.emit(event)
+            if turns:
+                return str(said)
+        return "never"
+
+    async with serving(lambda: Scripted(flood=flood)) as server, logged_in(server, features=FEATURES) as peer:
+        await peer.request("flood")
+        assert int((await peer.until("agent_response"))[-1][1]["response"]) <= 100  # some milliseconds
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**309, -(10**5000)], ids=["nan", "inf", "1", "2"])
+async def test_a_number_that_nobody_could_read_is_left_out(number: float) -> None:
+    async def send(_: str, turn: Turn) -> str:
+        await turn.emit(ToolProgress(progress=number, total=number, message="on"))
+        await turn.emit(ToolProgress(progress=0, total=2**63))
+        return "sent"
+
+    async with serving(lambda: Scripted(send=send)) as server, logged_in(server, features=["progress"]) as peer:
+        await peer.request("send")
+        assert told(await peer.until("agent_response"))[:2] == [
+            ("tool_progress", {"message": "on"}),
+            ("tool_progress", {"progress": 0, "total": 2**63}),
+        ]
+
+
 async def test_what_is_no_event_fails_the_task_by_name(caplog: pytest.LogCaptureFixture) -> None:
     async def wrong(_: str) -> AsyncIterator[Any]:
         yield 3

@@ -3,8 +3,11 @@
 import asyncio
 import os
 import resource
+import shutil
 import signal
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,30 @@ async def test_what_a_server_that_runs_has_another_one_leaves_alone(tmp_path: Pa
             await upload(other, b"def")
             assert len(files_in(tmp_path)) == 2
         assert len(files_in(tmp_path)) == 1
+
+
+def test_those_who_upload_first_and_at_once_share_one_folder(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    together = threading.Barrier(8)
+
+    def make() -> Path:
+        together.wait()
+        return folder.make()
+
+    with ThreadPoolExecutor(8) as threads:
+        made = [future.result() for future in [threads.submit(make) for _ in range(8)]]
+    assert len(set(made)) == 1
+    folder.remove()
+    assert list(tmp_path.glob("files-*")) == []
+
+
+async def test_where_a_temporary_folder_was_cleaned_new_files_find_their_place(temporary: Path) -> None:
+    async with serving() as server, logged_in(server) as peer:
+        await upload(peer, b"abc", "one")
+        shutil.rmtree(temporary / f"agentsocket-{os.getuid()}")
+        await upload(peer, b"abc", "two")
+        assert len(files_in(temporary)) == 1
+    assert files_in(temporary) == []
 
 
 async def test_a_shutdown_with_files_in_every_state_leaves_nothing(temporary: Path) -> None:

@@ -1,10 +1,12 @@
 """A file comes in pieces over the connection, goes on after a break, and is bounded in every way."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentsocket.containment.threads import Threads
 from agentsocket.files import store
 from agentsocket.identity.user import LoginAttempt, User
 from agentsocket.server import AgentServer
@@ -164,6 +166,38 @@ async def test_what_a_request_has_named_stays_for_its_agent() -> None:
         await peer.send("upload_cancel", upload_id="u")
         await peer.request("read", attachments=[file_id])
         assert (await peer.expect("agent_response"))["response"] == "notes.txt text/plain 3 abc"
+
+
+async def test_what_only_a_refused_request_has_named_can_be_given_up() -> None:
+    async with serving(max_tasks=1, max_files_size=3) as server, logged_in(server) as peer:
+        file_id = await upload(peer, b"abc")
+        await peer.request("park")
+        await peer.send("agent_request", message="hello", attachments=[file_id])
+        assert (await peer.expect("error"))["code"] == "too_many_tasks"
+        await peer.send("upload_cancel", upload_id="u")
+        assert (await start(peer, b"abc"))[0] == "upload_progress"
+
+
+async def test_an_error_names_what_its_own_frame_is_known_by_and_nothing_else() -> None:
+    async with serving() as server, connected(server) as peer:
+        await peer.login(resumable=True)
+        await peer.send("agent_request", message=3, request_id="r", upload_id="u")
+        error = await peer.expect("error")
+        assert (error["request_id"], error["seq"]) == ("r", 1)
+        assert "upload_id" not in error
+        assert "request_id" not in (await start(peer, b"", name=3, request_id="r"))[1]
+
+
+async def test_many_who_upload_at_once_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    pool = Threads(1, "files")
+    for _ in range(3):  # full, and empty again
+        gate = threading.Event()
+        for _ in range(5):
+            pool.submit(gate.wait)
+        gate.set()
+        await eventually(lambda: not pool.pending)
+    pool.shutdown()
+    assert caplog.text.count("are busy") == 1
 
 
 @pytest.mark.parametrize(
