@@ -242,7 +242,9 @@ class Speech:
     def _keep(self, feature: str, name: str, frame: bytes) -> None:
         if self.log.account is not None and self.log.understands(feature):
             self._shown = self._shown or Shown(self.log.account)
-        said = file.model_copy(update={"tool_call_id": file.tool_call_id and clean(file.tool_call_id)})
-        frame = encode(AgentFileFrame(task_id=self.task_id, **said.model_dump()))
-        self._say_to_whom("files", frame, file.file_id)
-        self._keep("files", file.file_id, frame)
+            self._shown.keep(feature, name, frame)
+
+
+def _number(value: float | None) -> float | None:
+    """Return a number where there is one that everybody can read: neither NaN, nor beyond what a float may be."""
+    return value if value is not None and abs(value) <= sys.float_info.max else None
