@@ -100,7 +100,7 @@ ORDER = {
     "console": ["files"],
     "client": [
         *("errors", "inbox", "printing", "threads", "address", "link", "exchange", "sources", "uploads", "download"),
-        *("credentials", "renewal", "reader", "client"),
+        *("fates", "credentials", "renewal", "reader", "asking", "conversations", "client"),
         *("person", "saving", "showing", "whereabouts", "token_command", "command"),
     ],
 }

@@ -26,17 +26,26 @@ class NoToken(ClientError):  # noqa: N818
 
 
 class TaskCancelled(ClientError):  # noqa: N818
-    """The task has been stopped."""
+    """The task has been stopped. ``unsaved`` where its conversation does not know that."""
+
+    def __init__(self, message: str, *, unsaved: bool = False) -> None:
+        super().__init__(message)
+        self.unsaved = unsaved
+
+
+class TaskInterrupted(ClientError):  # noqa: N818
+    """The server's process ended while the task ran. How far it came nobody knows; it is not run again by itself."""
 
 
 class ServerError(ClientError):
     """The server refused something, or a task failed. ``error_id`` finds the details in the server's log.
 
     ``retry_after`` is the seconds after which the same may well be granted, where waiting helps; ``scope`` says whose
-    limit it was: that of the "session", of the "user" or of the "server".
+    limit it was: that of the "session", of the "user" or of the "server". ``unsaved`` is true of a task whose
+    conversation does not know that it has failed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # as the frame has them
         self,
         code: str,
         message: str,
@@ -44,10 +53,11 @@ class ServerError(ClientError):
         *,
         retry_after: float | None = None,
         scope: str | None = None,
+        unsaved: bool = False,
     ) -> None:
         super().__init__(f"{message} ({code})")
         self.code, self.message, self.error_id = str(code), message, error_id
-        self.retry_after, self.scope = retry_after, scope
+        self.retry_after, self.scope, self.unsaved = retry_after, scope, unsaved
 
 
 def explain(error: ClientError | OSError) -> str:
