@@ -17,7 +17,7 @@ from tests.clients import collect, spawn
 from tests.conversations.keeping import keeping
 from tests.scripted_server import Line, Wire, listening
 from tests.server_process import ROOT, server_process
-from tests.support import PATIENCE, eventually, serving
+from tests.support import PATIENCE, Scripted, eventually, serving
 
 STORE = {"resumable": True, "resume_token": "secret", "last_seq": 0, "conversation_id": "c"}
 
@@ -129,7 +129,7 @@ async def test_a_conversation_goes_on_with_what_its_agent_remembers(tmp_path: Pa
 
 
 async def test_a_conversation_is_not_silently_begun_anew() -> None:
-    async with asyncio.timeout(PATIENCE), serving(lambda: None) as server:
+    async with asyncio.timeout(PATIENCE), serving(Scripted) as server:
         client = client_of(server, conversation_id="c")
         await client.connect()
         with pytest.raises(ServerError, match="This server keeps no conversations"):

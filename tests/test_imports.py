@@ -101,7 +101,7 @@ ORDER = {
     "client": [
         *("errors", "inbox", "printing", "threads", "address", "link", "exchange", "sources", "uploads", "download"),
         *("fates", "credentials", "renewal", "reader", "asking", "conversations", "client"),
-        *("person", "saving", "showing", "whereabouts", "token_command", "command"),
+        *("person", "saving", "showing", "last_conversation", "whereabouts", "token_command", "command"),
     ],
 }
 

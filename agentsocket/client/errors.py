@@ -1,5 +1,9 @@
 """What the client raises."""
 
+from typing import Final
+
+UNSAVED: Final = "The server could not keep this in the conversation."
+
 
 class ClientError(Exception):
     """What the client raises."""
@@ -64,7 +68,9 @@ def explain(error: ClientError | OSError) -> str:
     """Return all that a person can use of an error."""
     if isinstance(error, OSError):
         return f"{error.filename or 'the system'}: {error.strerror or error}"
-    if not isinstance(error, ServerError):
-        return str(error)
-    found = f", error id {error.error_id}" if error.error_id else ""
-    return f"{error}{found}{f', to be tried again in {error.retry_after:.0f} s' if error.retry_after else ''}"
+    parts = [str(error)]
+    if isinstance(error, ServerError):
+        parts += [f"error id {error.error_id}"] if error.error_id else []
+        parts += [f"to be tried again in {error.retry_after:.0f} s"] if error.retry_after else []
+    text = ", ".join(parts)
+    return f"{text} {UNSAVED}" if isinstance(error, TaskCancelled | ServerError) and error.unsaved else text
