@@ -10,7 +10,14 @@ class ClientError(Exception):
 
 
 class ConnectionLost(ClientError):  # noqa: N818  # says what happened, like those below
-    """There is no connection, or it broke and the session could not be taken up again."""
+    """There is no connection, or it broke and the session could not be taken up again.
+
+    ``close_code`` is what the server has closed it with, where that is why nothing was tried.
+    """
+
+    def __init__(self, message: str, close_code: int | None = None) -> None:
+        super().__init__(message)
+        self.close_code = close_code
 
 
 class NoAnswer(ConnectionLost):

@@ -178,7 +178,8 @@ class Reader:
                 self._renewal.end()
                 self._tell_connection(connected=False)
                 if not (self.session and self.session.resume_token and may_reconnect(socket.close_code)):
-                    raise ConnectionLost(f"The connection was lost: {socket.fate or exc}.") from exc
+                    why = f"The connection was lost: {socket.fate or exc}."
+                    raise ConnectionLost(why, socket.close_code) from exc
             if loop.time() - since > stable_after:
                 delays = iter(self._backoff())
             socket, resumed = await self._resume(self.session, delays)

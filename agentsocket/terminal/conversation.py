@@ -98,6 +98,7 @@ class Conversation:
             except ConnectionLost as lost:
                 if not self._is_tty:
                     raise
+                self.talks.lose(lost)
                 if time.monotonic() - since > self._client.stable_after:
                     delays = full_jitter()
                 await self._open_another(lost, delays)

@@ -66,13 +66,22 @@ class Past:
         self._screen.note(f"\n> {flat(turn.message, MAX_MESSAGE)}", BOLD)
         for file in turn.attachments or ():
             self._screen.note(f"+ {self._mention(file)}")
+        heard = ""
         for event in turn.events:
+            if event.get("kind") == "output":
+                heard += str(event.get("output"))
+                self._say(str(event.get("output")))
             for line in self._told(event):
                 self._screen.note(line)
-        if turn.status == "completed":
-            self._screen.say((turn.response or "").strip("\n"))
-        else:
+        response = (turn.response or "").strip()
+        if turn.status != "completed":
             self._show_end(turn)
+        elif not heard.rstrip().endswith(response):  # most agents stream the very text of their answer
+            self._say(response)
+
+    def _say(self, text: str) -> None:
+        if text.strip():
+            self._screen.say(text.strip("\n"))
 
     def _show_end(self, turn: ConversationTurn) -> None:
         match turn.status:

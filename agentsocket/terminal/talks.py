@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from agentsocket.client.client import WebSocketClient
-from agentsocket.client.errors import ClientError, ServerError, explain
+from agentsocket.client.errors import ClientError, ConnectionLost, ServerError, explain
 from agentsocket.client.last_conversation import LastConversation
+from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.frames import MAX_TITLE, ConversationCard
 from agentsocket.terminal.keyboard import size
@@ -69,6 +70,12 @@ class Talks:
         else:
             self._tell_new_session()
 
+    def lose(self, lost: ConnectionLost) -> None:
+        """Let go of a conversation that somebody goes on with elsewhere: to take it back would begin a quarrel."""
+        if self.current is not None and lost.close_code == CloseCode.TAKEN_OVER:
+            self._screen.note(f"The conversation was taken up elsewhere; /continue {self.current} takes it back.")
+            self.current = None
+
     def come_back(self) -> None:
         """The connection is back; say so where the session is another one."""
         if self._client.session_id not in {None, self._session_id}:
@@ -93,8 +100,8 @@ class Talks:
     def do(self, word: str, rest: str) -> None:
         """Begin what a command says."""
         self.doomed = None
-        before = self._doing
-        self._doing = asyncio.create_task(self._do(word, rest, before))
+        # What is typed after it waits for it, and does not keep it from being done.
+        self._doing = asyncio.create_task(self._do(word, rest, self._doing, busy=self._busy()))
 
     def answer(self, line: str) -> None:
         """Take the answer to whether to delete."""
@@ -115,22 +122,22 @@ class Talks:
             self._doing.cancel()
             await asyncio.wait([self._doing])
 
-    async def _do(self, word: str, rest: str, before: asyncio.Task[None] | None) -> None:
+    async def _do(self, word: str, rest: str, before: asyncio.Task[None] | None, *, busy: bool) -> None:
         if before is not None:
             await asyncio.wait([before])
         try:
-            await self._obey(word, rest)
+            await self._obey(word, rest, busy=busy)
         except ClientError as exc:
             self._screen.note(f"error: {explain(exc)}", RED)
 
-    async def _obey(self, word: str, rest: str) -> None:
+    async def _obey(self, word: str, rest: str, *, busy: bool) -> None:
         match word:
             case "/conversations":
                 await self._list(more=rest == "more")
             case "/continue":
-                await self._continue(rest)
+                await self._continue(rest, busy=busy)
             case "/new":
-                await self._change(None)
+                await self._change(None, busy=busy)
             case "/history":
                 await self._show_history(rest)
             case "/rename":
@@ -138,7 +145,7 @@ class Talks:
             case "/delete":
                 self._ask_to_delete(rest)
             case _:
-                await self._delete(rest)
+                await self._delete(rest, busy=busy)
 
     # ---- What is done ------------------------------------------------------------------------------------------------
 
@@ -168,9 +175,9 @@ class Talks:
             return NONE_KEPT
         if self._client.user is not None:
             return "You have had no conversation yet."
-        return f"A list is for users whom the server knows by name. The id of this conversation is {current}"
+        return f"A list is for users whom the server knows by name. The id of this conversation:\n{current}"
 
-    async def _continue(self, named: str) -> None:
+    async def _continue(self, named: str, *, busy: bool) -> None:
         if not named:
             self._screen.note("Which one? /conversations has their numbers; an id will do, too.")
             return
@@ -180,12 +187,12 @@ class Talks:
             self._screen.note("That is this one.")
             return
         await self._client.history(conversation_id, limit=1)  # whether it is there, before this one is left
-        if await self._change(conversation_id):
+        if await self._change(conversation_id, busy=busy):
             await self.show_going_on()
 
-    async def _change(self, conversation_id: str | None) -> bool:
+    async def _change(self, conversation_id: str | None, *, busy: bool) -> bool:
         """Leave this conversation for another, or for a new one; return whether it is that now."""
-        if self._busy():
+        if busy:
             self._screen.note("Something is running here: wait for it, or /cancel it.")
             return False
         before = self.current
@@ -254,9 +261,9 @@ class Talks:
             self._screen.note(f"Delete “{self.doomed[1]}” for good, with its files? [y/N]", BOLD)
             self._screen.change()
 
-    async def _delete(self, conversation_id: str) -> None:
+    async def _delete(self, conversation_id: str, *, busy: bool) -> None:
         own = conversation_id == self._client.conversation_id
-        if own and self._busy():
+        if own and busy:
             self._screen.note("Something is running in it: wait for it, or /cancel it.")
             return
         await self._client.delete_conversation(conversation_id)
