@@ -361,6 +361,50 @@ async def test_what_a_session_itself_has_forgotten_its_conversation_knows() -> N
         await hearing
 
 
+async def test_an_upload_begins_anew_in_another_session() -> None:
+    async with listening() as line:
+        client = line.client(resumable=True)
+        wire = await line.log_in(client, **STORE)
+        sending = spawn(client.upload(b"hello"))
+        start = await wire.expect("upload_start")
+        await wire.send("upload_progress", upload_id=start["upload_id"], received=0)
+        await wire.expect("upload_chunk")
+        wire.drop()
+        wire, _ = await another_session(line)
+        assert await wire.expect("upload_start") == start
+        await wire.send("upload_progress", upload_id=start["upload_id"], received=0)
+        assert (await wire.expect("upload_chunk"))["offset"] == 0
+        await wire.send("upload_complete", upload_id=start["upload_id"], file_id="f")
+        assert (await sending).file_id == "f"
+        await client.close()
+
+
+async def test_who_asked_and_left_gets_nothing_asked_again() -> None:
+    async with listening() as line:
+        client = line.client(resumable=True)
+        wire = await line.log_in(client, **STORE)
+        asked = [spawn(client.ask("one")), spawn(client.ask("two"))]
+        requests = [await wire.expect("agent_request") for _ in asked]
+        wire.drop()
+        for asking in asked:
+            asking.cancel()
+        await asyncio.wait(asked)
+        wire, _ = await another_session(line)
+        await tell(wire, turn("t1", "interrupted", request_id=requests[0]["request_id"]))
+        assert await client_says_next(client, wire) == "three"
+        await client.close()
+
+
+async def client_says_next(client: WebSocketClient, wire: Wire) -> str:
+    """Return the next request that the server gets, when the client asks "three"."""
+    asked = spawn(client.ask("three"))
+    request = await wire.accept("t3", seq=1)
+    await wire.send("agent_response", task_id="t3", response="y", seq=2)
+    await asked
+    message: str = request["message"]
+    return message
+
+
 # ---- The real server, killed and started again -----------------------------------------------------------------------
 
 AGENT = f"{ROOT / 'tests' / 'test_client_conversations.py'}:Slow"
