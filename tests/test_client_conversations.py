@@ -94,6 +94,7 @@ async def test_a_user_lists_reads_renames_and_deletes_conversations(tmp_path: Pa
             assert await client.rename_conversation(ids[0], " The  first ") == "The first"
             first = await client.history(ids[0])
             assert (first.title, [told.response for told in first.turns]) == ("The first", ["QUESTION 0"])
+            assert first.turns[0].request_id  # by which a request is found that was not confirmed
             await client.delete_conversation(ids[1])
             assert [card.conversation_id async for card in client.all_conversations()] == [ids[2], ids[0]]
             with pytest.raises(ServerError, match="conversation_not_found"):
