@@ -268,6 +268,19 @@ async def test_how_a_task_ended_otherwise_is_told(status: str, said: Any, error:
         await cancelling  # it is over, after all
 
 
+async def test_a_cancel_that_the_other_session_knows_nothing_of_changes_nothing() -> None:
+    async with broken() as (line, client, heard, hearing):
+        wire, _ = await another_session(line)
+        asked = await wire.expect("get_conversation")
+        cancelling = spawn(client.cancel_request("t1"))
+        await wire.expect("cancel_request")
+        await wire.send("error", message="No such task.", code="unknown_task", task_id="t1")
+        known = {"conversation_id": "c", "title": "x", "agent": "a", "request_id": asked["request_id"]}
+        await wire.send("conversation", **known, turns=[turn("t1", "completed", response="y")])
+        await asyncio.gather(hearing, cancelling)
+        assert heard[-1].response == "y"
+
+
 async def test_a_request_that_was_accepted_is_not_sent_again_and_one_that_was_not_is() -> None:
     async with listening() as line:
         client = line.client(resumable=True)
