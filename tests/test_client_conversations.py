@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from agentsocket.agent.contract import Turn
 from agentsocket.client.client import SnapshotOutput, WebSocketClient
 from agentsocket.client.errors import ConnectionLost, ServerError, TaskCancelled, TaskInterrupted
+from agentsocket.protocol.events import AgentOutput
 from agentsocket.protocol.frames import AgentFileFrame, AgentResponseFrame
 from agentsocket.server import AgentServer
 from tests.clients import collect, spawn
@@ -430,8 +432,9 @@ class Slow:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    async def run(self, message: str, turn: Any) -> str:  # noqa: ARG002  # as it is called
+    async def run(self, message: str, turn: Turn) -> str:
         if message == "park":
+            await turn.emit(AgentOutput(output="parked\n"))
             await asyncio.Event().wait()
         if message == "recall":
             return " ".join(self.heard)

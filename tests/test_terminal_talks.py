@@ -188,7 +188,7 @@ async def test_a_server_that_is_killed_and_comes_back_goes_on(environment: dict[
         person.enter("hello")
         await person.sees("HELLO")
         person.enter("park")
-        await person.sees("working")
+        await person.sees("\nparked")
         server.process.kill()
         await server.process.wait()
         await person.sees("The connection is lost")
