@@ -100,8 +100,8 @@ ORDER = {
     "console": ["files"],
     "client": [
         *("errors", "inbox", "printing", "threads", "address", "link", "exchange", "sources", "uploads", "download"),
-        *("credentials", "renewal", "reader", "client"),
-        *("person", "saving", "showing", "whereabouts", "token_command", "command"),
+        *("fates", "credentials", "renewal", "reader", "asking", "conversations", "client"),
+        *("person", "saving", "showing", "last_conversation", "whereabouts", "token_command", "command"),
     ],
 }
 
