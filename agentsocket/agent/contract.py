@@ -158,7 +158,8 @@ class Agent(Protocol):
 
     Where conversations are kept, it may have ``async def save(self) -> JsonValue``, what it remembers, asked for after
     each turn that was completed (at most 1 MiB of JSON), and ``async def load(self, memory) -> None``, called once in a
-    new instance, before its first run, with what the last ``save`` returned.
+    new instance, before its first run, with what the last ``save`` returned. Both may be plain methods, on
+    the event loop.
     """
 
     async def run(self, message: str, turn: Turn) -> str | AgentResponse:

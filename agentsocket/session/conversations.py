@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic_core import from_json, to_json
 
-from agentsocket.containment.exits import contained
+from agentsocket.containment.exits import called
 from agentsocket.containment.stopping import outcome
 from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoredTurn, StoreError
 from agentsocket.files.store import FileStore
@@ -136,9 +136,9 @@ class Conversations:
     async def restore(self, continued: Continued, instance: Instance) -> bool:
         """Give a new agent what it remembered; false where it has nothing to remember by, or cannot."""
         load = getattr(instance.agent, "load", None)
-        if load is None or continued.memory is None:
+        if not callable(load) or continued.memory is None:
             return False
-        loading = asyncio.create_task(contained(load(from_json(continued.memory))), context=instance.variables)
+        loading = asyncio.create_task(called(load, from_json(continued.memory)), context=instance.variables)
         seconds = self._settings.agent_creation_timeout
         failure = await outcome(loading, seconds, stopping=self._settings.cancel_timeout)
         if failure is not None:

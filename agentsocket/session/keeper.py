@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from agentsocket.containment.exits import contained
+from agentsocket.containment.exits import called
 from agentsocket.containment.stopping import outcome
 from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoreError, TurnEnd
 from agentsocket.files.store import StoredFile
@@ -93,9 +93,9 @@ class Keeper:
     async def _memory(self, instance: Instance) -> tuple[bytes | None, bool]:
         """Return what the agent remembers, where it can say that, and whether it is all that there should be."""
         save = getattr(instance.agent, "save", None)
-        if save is None:
+        if not callable(save):
             return None, True
-        saving = asyncio.create_task(contained(save()), context=instance.variables.copy())
+        saving = asyncio.create_task(called(save), context=instance.variables.copy())
         failure = await outcome(saving, self._settings.save_timeout, stopping=self._settings.cancel_timeout)
         if failure is None:
             try:
