@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentsocket.agent.adapters.conversation import Memory
 from agentsocket.agent.adapters.frameworks import adapt
+from agentsocket.agent.adapters.memory import Memory
 from agentsocket.agent.contract import Context
 from agentsocket.identity.user import User
 from tests.frameworks.model_server import ModelServer
