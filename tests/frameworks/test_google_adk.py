@@ -1,6 +1,7 @@
 """What only Google ADK has."""
 
 import asyncio
+import json
 import threading
 from typing import Any
 
@@ -61,6 +62,16 @@ async def test_state_outlives_the_turns_that_memory_drops_and_sessions_do_not_pi
         await agent.run(f"park({city}) then say", turn)
     assert turn.results[0].tool_output == "Oslo,Bergen,Hamar"
     assert (await agent._sessions.list_sessions(app_name="scripted", user_id="a session")).sessions == []
+
+
+async def test_state_is_remembered_when_the_session_is_over(models: ModelServer) -> None:
+    agent: Any = adapt(build(models.url, [park], []))
+    await agent.run("park(Oslo) then say", Recorder())
+    new: Any = adapt(build(models.url, [park], []))
+    await new.load(json.loads(json.dumps(await agent.save())))
+    turn = Recorder()
+    await new.run("park(Bergen) then say", turn)
+    assert turn.results[0].tool_output == "Oslo,Bergen"
 
 
 ADA = Context("the session", User("ada"), {"user_id": "mallory"})

@@ -135,7 +135,7 @@ async def test_turns_are_in_it_whole_or_not_at_all(make: Make, models: ModelServ
     assert [item.kind for item in models.requests[-1]] == ["user", "call", "result", "assistant", "user"]
 
 
-async def test_of_what_is_too_large_the_oldest_turns_go(make: Make, models: ModelServer) -> None:
+async def test_of_what_is_too_large_the_oldest_turns_go(make: Make) -> None:
     async def copies(city: str) -> str:
         """Repeat a city."""
         name, _, number = city.partition(":")
@@ -150,7 +150,7 @@ async def test_of_what_is_too_large_the_oldest_turns_go(make: Make, models: Mode
     assert len(memory["turns"]) == 2
     # What the model gets of so much is another matter: LlamaIndex itself leaves out what is beyond its own limit.
     told = repr(new.memory.snapshot())
-    assert [word for word in ("copies(a:", "copies(b:", "copies(c:") if word in told] == ["copies(b:", "copies(c:"]
+    assert [letter for letter in "abc" if letter * 1000 in told] == ["b", "c"]
     await agent.run("copies(d:1100000) then say", Recorder())
     with pytest.raises(ValueError, match="too much"):
         await agent.save()

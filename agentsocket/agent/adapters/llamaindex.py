@@ -83,9 +83,8 @@ class LlamaIndexAgent:
         Raises:
             ValueError: if it is too large.
         """
-        return await self.memory.save(
-            FORM, {name: value for name, value in self._store.items() if name not in OF_A_RUN}
-        )
+        own = {name: value for name, value in self._store.items() if name not in OF_A_RUN}
+        return await self.memory.save(FORM, own)
 
     async def load(self, memory: JsonValue) -> None:
         """Take up what ``save`` of an earlier instance has returned; where that fails, nothing of it.
