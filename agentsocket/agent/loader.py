@@ -310,6 +310,8 @@ class _Opened:
         self._agent, self._close = agent, close
         self.__wrapped__ = agent
         self.run = agent.run
+        for name in {"save", "load"} & set(dir(agent)):
+            setattr(self, name, getattr(agent, name))
 
     async def aclose(self) -> None:
         """Close the agent, then what was opened for it."""

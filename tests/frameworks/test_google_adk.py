@@ -134,6 +134,12 @@ async def test_a_transfer_is_told_as_a_tool_and_the_next_turn_goes_to_who_took_o
     assert [call.tool_kwargs for call in turn.calls] == [{"agent_name": "expert"}]
     assert await agent.run("again", Recorder())
     assert agent.memory.snapshot()[-1].author == "expert"
+    for name in ("expert", "other"):  # who is not there any more leaves it to the first one
+        other = LlmAgent(name=name, model=model, description="the expert")
+        new: Any = adapt(LlmAgent(name="front", model=model, sub_agents=[other]))
+        await new.load(json.loads(json.dumps(await agent.save())))
+        assert await new.run("again", Recorder())
+        assert new.memory.snapshot()[-1].author == ("expert" if name == "expert" else "front")
 
 
 async def test_a_workflow_asks_the_person_and_answers_with_its_output() -> None:

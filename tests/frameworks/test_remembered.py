@@ -179,6 +179,14 @@ async def test_who_answers_after_a_handoff_is_remembered(nest: Make, models: Mod
     assert await body(new, models) == await body(agent, models)
 
 
+async def test_a_conversation_outlives_the_agent_that_took_over(nest: Make, make: Make, models: ModelServer) -> None:
+    nested, message = nest(weather, "weather(Oslo)")
+    agent = adapt(nested)
+    await agent.run(message, Recorder())
+    await body(await reborn(await saved(agent), make(weather)), models)
+    assert models.requests[-1][0].text == message
+
+
 # ---- Over a real server ----------------------------------------------------------------------------------------------
 
 AGENT = """
