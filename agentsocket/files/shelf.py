@@ -41,6 +41,8 @@ class Shelf:
     def restore(self, files: Collection[StoredFile]) -> None:
         """Have the files that its conversation has."""
         self._files |= {file.id: file for file in files}
+        for file in files:
+            file.readable = True
         self._restored |= {file.id for file in files}
 
     async def keep(self, file: StoredFile) -> None:
@@ -61,6 +63,10 @@ class Shelf:
             return [self._files[file_id] for file_id in ids]
         except KeyError:
             raise ProtocolError(ErrorCode.UNKNOWN_FILE, "This session has no such file.") from None
+
+    def readable(self) -> dict[str, StoredFile]:
+        """Return the files that the agent may read, by their ids."""
+        return {file.id: file for file in self._files.values() if file.readable}
 
     async def add(self, source: str | os.PathLike[str] | bytes, name: str | None, media_type: str | None) -> StoredFile:
         """Take a copy of a file of the agent's.
@@ -152,7 +158,9 @@ class Shelf:
             except ProtocolError:
                 await self.drop(draft)
                 raise
-            return self.finish(draft)
+            file = self.finish(draft)
+            file.readable = True
+            return file
 
 
 def _type_of(name: str) -> str:

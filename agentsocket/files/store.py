@@ -62,8 +62,8 @@ class StoredFile:
     kept: bool = False
     """Whether it outlives its session."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
-    attached: bool = False
-    """Whether a request has named it: then an agent may read it as long as the session is there."""
+    readable: bool = False
+    """Whether the agent may read it as long as the session is there: a request has named it, or it is its own."""
 
     @property
     def token(self) -> str:

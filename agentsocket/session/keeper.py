@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from agentsocket.agent.contract import MEMORY_SIZE
 from agentsocket.containment.exits import called
 from agentsocket.containment.stopping import outcome
 from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoreError, TurnEnd
@@ -25,9 +26,6 @@ logger = logging.getLogger("agentsocket.session")
 
 TITLE_LENGTH = 60
 """Characters of the first message that a conversation is called by until it is renamed."""
-
-MEMORY_SIZE = 1024 * 1024
-"""Bytes of JSON that an agent may remember."""
 
 RETRY_AFTER = 5.0
 """Seconds after which a store that fails may work again."""

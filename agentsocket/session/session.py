@@ -33,7 +33,7 @@ from agentsocket.session.instance import Instance
 from agentsocket.session.keeper import Keeper
 from agentsocket.session.recap import Recap
 from agentsocket.session.speech import Speech
-from agentsocket.session.turn import Source, TaskTurn
+from agentsocket.session.turn import Files, Source, TaskTurn
 from agentsocket.settings import Settings
 from agentsocket.telemetry.logs import IDS
 
@@ -314,6 +314,9 @@ class Session:
             self.keeper.add_file(task_id, file)
         return file
 
+    def _readable(self) -> Mapping[str, StoredFile]:
+        return {} if self._shelf is None else self._shelf.readable()
+
     def _attached(self, request: AgentRequest) -> Sequence[StoredFile]:
         if not request.attachments:
             return ()
@@ -337,8 +340,8 @@ class Session:
     def _new_task(self, request: AgentRequest, attachments: Sequence[StoredFile]) -> AgentTask:
         task_id = secrets.token_hex(8)
         speech = Speech(task_id, self._log, self._settings.max_tool_output)
-        add_file = functools.partial(self._add_file, task_id)
-        turn = TaskTurn(speech, self.context, request.params or {}, attachments, add_file)
+        files = Files(functools.partial(self._add_file, task_id), self._readable)
+        turn = TaskTurn(speech, self.context, request.params or {}, attachments, files)
         task = AgentTask(self._instance, request.message, turn, self._log, on_end=self._task_ended)
         if self.keeper is not None:
             task.keep_end = self._keep_end
@@ -348,7 +351,7 @@ class Session:
 
     def _run(self, task: AgentTask, request: AgentRequest) -> None:
         for file in task.turn.attachments:
-            file.attached = True
+            file.readable = True
         if request.request_id:
             self._remember(request.request_id, task.id)
         task.start(timeout=self._settings.agent_timeout, cancel_timeout=self._settings.cancel_timeout)

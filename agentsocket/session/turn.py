@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import JsonValue
 from pydantic_core import to_json
@@ -32,6 +32,13 @@ AddFile = Callable[[Source, str | None, str | None], Awaitable[StoredFile]]
 """Keeps a copy of a file for the session, under a name and a media type; raises what ``Shelf.add`` raises."""
 
 
+class Files(NamedTuple):
+    """What a turn may do with the files of its session."""
+
+    add: AddFile
+    readable: Callable[[], Mapping[str, StoredFile]]
+
+
 class TaskTurn:
     """The ``Turn`` of one task."""
 
@@ -41,7 +48,7 @@ class TaskTurn:
         context: Context,
         params: Mapping[str, JsonValue],
         attachments: Sequence[StoredFile],
-        add_file: AddFile,
+        files: Files,
     ) -> None:
         self.speech = speech
         """What it has said."""
@@ -52,7 +59,7 @@ class TaskTurn:
         self._stopping = False
         self._elsewhere: set[Future[Any]] = set()
         """What code in threads waits for."""
-        self._log, self._add_file = speech.log, add_file
+        self._log, self._files = speech.log, files
         self._inputs: dict[str, tuple[bytes, asyncio.Future[JsonValue]]] = {}
         self._order = asyncio.Lock()
         self._in_order = 0
@@ -62,6 +69,11 @@ class TaskTurn:
     def features(self) -> Collection[str]:
         """What the client understands beyond the base, as it has last said."""
         return self._log.features
+
+    @property
+    def session_files(self) -> Mapping[str, StoredFile]:
+        """The files of its session that the agent may read, by their ids."""
+        return self._files.readable()
 
     async def emit(self, event: Emitted) -> None:
         """Send an event; waits while the client lags.
@@ -104,7 +116,7 @@ class TaskTurn:
         if self.ended:
             raise _over()
         try:
-            file = await self._add_file(path_or_bytes, name, media_type)
+            file = await self._files.add(path_or_bytes, name, media_type)
         except ProtocolError as exc:
             raise AgentError(exc.message) from exc
         event = AgentFile(
