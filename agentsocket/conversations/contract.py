@@ -82,7 +82,10 @@ class Store(Protocol):
         """Return the files that it has."""
 
     async def begin(self, conversation: Conversation, task_id: str, head: bytes, files: Sequence[KeptFile]) -> None:
-        """Add a turn that is about to run, and with the first one the conversation itself."""
+        """Add a turn that is about to run, and with the first one the conversation itself.
+
+        A title is taken where it has none yet.
+        """
 
     async def end(self, conversation_id: str, turn: TurnEnd, memory: bytes | None) -> None:
         """Say how a turn ended, and what the agent remembers now; with None it remembers what it did."""

@@ -119,7 +119,8 @@ class SqliteStore:
             database.execute(
                 "INSERT INTO conversations (id, owner, agent, title, created_at, updated_at, turns) "
                 "VALUES (?, ?, ?, ?, ?, ?, 1) "
-                "ON CONFLICT (id) DO UPDATE SET turns = turns + 1, updated_at = excluded.updated_at",
+                "ON CONFLICT (id) DO UPDATE SET turns = turns + 1, updated_at = excluded.updated_at, "
+                "title = CASE title WHEN '' THEN excluded.title ELSE title END",
                 (known.id, known.owner, known.agent, known.title, known.created_at, known.updated_at),
             )
             database.execute(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic_core import from_json, to_json
 
-from agentsocket.containment.exits import called
+from agentsocket.containment.exits import called, contained
 from agentsocket.containment.stopping import outcome
 from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoredTurn, StoreError
 from agentsocket.files.store import FileStore
@@ -135,10 +135,9 @@ class Conversations:
 
     async def restore(self, continued: Continued, instance: Instance) -> bool:
         """Give a new agent what it remembered; false where it has nothing to remember by, or cannot."""
-        load = getattr(instance.agent, "load", None)
-        if not callable(load) or continued.memory is None:
+        if continued.memory is None:
             return False
-        loading = asyncio.create_task(called(load, from_json(continued.memory)), context=instance.variables)
+        loading = asyncio.create_task(contained(_loaded(instance.agent, continued.memory)), context=instance.variables)
         seconds = self._settings.agent_creation_timeout
         failure = await outcome(loading, seconds, stopping=self._settings.cancel_timeout)
         if failure is not None:
@@ -147,7 +146,7 @@ class Conversations:
                 continued.conversation.id,
                 exc_info=failure,
             )
-        return failure is None
+        return failure is None and loading.result()
 
     def keeper(self, continued: Continued) -> Keeper:
         """Return the keeper of a conversation that goes on."""
@@ -209,9 +208,7 @@ class Conversations:
     async def _get(self, frame: GetConversation, visitor: Visitor, session: Session) -> bytes:
         own = session.keeper.conversation if session.keeper is not None else None
         conversation_id = frame.conversation_id or (own.id if own is not None else "")
-        conversation = own if own is not None and own.id == conversation_id else None
-        if conversation is None:
-            conversation = await self._find(conversation_id, visitor)
+        conversation = await self._find(conversation_id, visitor)
         before = _number(frame.before)
         found = await self._store.turns(conversation_id, frame.limit + 1, before)
         turns: list[bytes] = []
@@ -239,10 +236,14 @@ class Conversations:
         title = " ".join(clean(frame.title).split())
         if not title:
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'title': it is empty.")
-        await self._store.rename(conversation.id, title)
         alive = self._alive.get(conversation.id)
-        if alive is not None and alive.keeper is not None:
-            alive.keeper.conversation.title = title
+        own = alive.keeper.conversation if alive is not None and alive.keeper is not None else conversation
+        before, own.title = own.title, title  # at once: its first turn may be on its way to the store
+        try:
+            await self._store.rename(conversation.id, title)
+        except StoreError:
+            own.title = before
+            raise
         return ConversationUpdated(conversation_id=conversation.id, title=title, request_id=frame.request_id)
 
     async def _delete(self, frame: DeleteConversation, visitor: Visitor) -> ConversationDeleted:
@@ -313,13 +314,38 @@ class Conversations:
     async def _sweep(self, age: float) -> None:
         while True:
             try:
-                for conversation_id in await self._store.untouched_since(milliseconds() - int(age * 1000), AT_ONCE):
-                    if conversation_id not in self._alive:
-                        found = await self._store.find(conversation_id)
-                        await self._remove(conversation_id, None if found is None else found.owner)
+                while await self._delete_older(milliseconds() - int(age * 1000)):
+                    pass
             except (StoreError, ProtocolError) as exc:
                 logger.warning("conversations that are too old could not be deleted: %s", exc)
             await asyncio.sleep(min(SWEEP, age / 4))
+
+    async def _delete_older(self, time: int) -> bool:
+        """Delete some of the conversations in which nothing has happened since; false where there may be no more."""
+        found = await self._store.untouched_since(time, AT_ONCE + len(self._alive))
+        old = [conversation_id for conversation_id in found if conversation_id not in self._alive][:AT_ONCE]
+        for conversation_id in old:
+            await self._delete_if_older(conversation_id, time)
+        return len(old) == AT_ONCE
+
+    async def _delete_if_older(self, conversation_id: str, time: int) -> None:
+        if conversation_id in self._alive:
+            return
+        self._alive[conversation_id] = None  # before it is looked at: nobody goes on with it meanwhile
+        try:
+            found = await self._store.find(conversation_id)
+            if found is not None and found.updated_at < time:
+                await self._files.discard(found.owner, await self._store.delete(conversation_id))
+        finally:
+            self.give_up(conversation_id)
+
+
+async def _loaded(agent: object, memory: bytes) -> bool:
+    """Have an agent take up what it remembered, where it can. All of it is the agent's code, and may raise."""
+    load = getattr(agent, "load", None)
+    if callable(load):
+        await called(load, from_json(memory))
+    return callable(load)
 
 
 def _busy() -> ProtocolError:
