@@ -93,8 +93,13 @@ class Store(Protocol):
     async def listed(self, owner: str, limit: int, before: tuple[int, str] | None) -> Sequence[Conversation]:
         """Return a user's conversations, newest first; those that come after this ``updated_at`` and id."""
 
-    async def turns(self, conversation_id: str, limit: int, before: int | None) -> Sequence[StoredTurn]:
-        """Return the newest turns, newest first; of those before this number."""
+    async def turns(
+        self, conversation_id: str, limit: int, before: int | None, size: int | None = None
+    ) -> Sequence[StoredTurn]:
+        """Return the newest turns, newest first; of those before this number.
+
+        No more are read once they have over ``size`` bytes.
+        """
 
     async def count(self, owner: str) -> int:
         """Return how many conversations a user has."""

@@ -157,12 +157,24 @@ class SqliteStore:
         query += " ORDER BY updated_at DESC, id DESC LIMIT ?"
         return [Conversation(*row) for row in await self._rows(query, owner, *(before or ()), limit)]
 
-    async def turns(self, conversation_id: str, limit: int, before: int | None) -> Sequence[StoredTurn]:
+    async def turns(
+        self, conversation_id: str, limit: int, before: int | None, size: int | None = None
+    ) -> Sequence[StoredTurn]:
         """See ``Store``."""
         query = "SELECT number, status, head, tail FROM turns WHERE conversation_id = ? AND number < ?"
         query += " ORDER BY number DESC LIMIT ?"
-        rows = await self._rows(query, conversation_id, 2**62 if before is None else before, limit)
-        return [StoredTurn(*row) for row in rows]
+
+        def read() -> list[StoredTurn]:
+            turns, read = [], 0
+            with contextlib.closing(self._connected.cursor()) as cursor:
+                for row in cursor.execute(query, (conversation_id, 2**62 if before is None else before, limit)):
+                    turns.append(StoredTurn(*row))
+                    read += len(turns[-1].head) + len(turns[-1].tail)
+                    if size is not None and read > size:
+                        break
+            return turns
+
+        return await self._run(read)
 
     async def count(self, owner: str) -> int:
         """See ``Store``."""

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic_core import from_json, to_json
 
@@ -210,11 +210,13 @@ class Conversations:
         conversation_id = frame.conversation_id or (own.id if own is not None else "")
         conversation = await self._find(conversation_id, visitor)
         before = _number(frame.before)
-        found = await self._store.turns(conversation_id, frame.limit + 1, before)
+        running = self._running(conversation_id)
+        found = await self._store.turns(conversation_id, frame.limit + 1, before, PAGE_SIZE)
+        running |= self._running(conversation_id)
         turns: list[bytes] = []
         size = 0
         for turn in found[: frame.limit]:
-            encoded = _encoded(turn)
+            encoded = _encoded(turn, running)
             size += len(encoded) + 1
             if turns and size > PAGE_SIZE:
                 break
@@ -230,6 +232,10 @@ class Conversations:
         )
         # Within a string of JSON, a quotation mark is escaped: this can only be the field.
         return encode(head).replace(b'"turns":[]', b'"turns":[%s]' % b",".join(reversed(turns)), 1)
+
+    def _running(self, conversation_id: str) -> set[str]:
+        alive = self._alive.get(conversation_id)
+        return set() if alive is None else set(alive.tasks)
 
     async def _rename(self, frame: RenameConversation, visitor: Visitor) -> ConversationUpdated:
         conversation = await self._find(frame.conversation_id, visitor)
@@ -353,10 +359,13 @@ def _busy() -> ProtocolError:
     return ProtocolError(ErrorCode.CONVERSATION_BUSY, text, retry_after=1.0)
 
 
-def _encoded(turn: StoredTurn) -> bytes:
-    """Return a turn as it stands on the wire."""
+def _encoded(turn: StoredTurn, running: Collection[str]) -> bytes:
+    """Return a turn as it stands on the wire. One whose end could not be kept only looks as if it ran."""
+    status = turn.status
+    if status == "running" and from_json(turn.head)["task_id"] not in running:
+        status = "interrupted"
     tail = turn.tail[1:] if turn.tail else b'"events":[]}'
-    return b'%s,"status":%s,%s' % (turn.head[:-1], to_json(turn.status), tail)
+    return b'%s,"status":%s,%s' % (turn.head[:-1], to_json(status), tail)
 
 
 def _place(before: str | None) -> tuple[int, str] | None:

@@ -14,7 +14,7 @@ from agentsocket.conversations.sqlite import SqliteStore
 from agentsocket.protocol.events import AgentResponse
 from tests.content.uploading import get, upload
 from tests.conversations.keeping import Rememberer, entered, history, keeping, question
-from tests.support import Peer, connected, eventually
+from tests.support import Peer, Scripted, connected, eventually
 
 # ---- Agents ----------------------------------------------------------------------------------------------------------
 
@@ -148,6 +148,21 @@ async def test_who_takes_a_session_up_hears_nothing_of_a_request_that_is_not_kep
             assert answer["tasks"] == []
             await eventually(lambda: not session.tasks)
         assert await newer.ask("two") == "TWO"
+
+
+async def test_a_turn_whose_end_could_not_be_kept_does_not_seem_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentsocket.conversations.sqlite.BUSY", 0.02)
+    agent = Scripted()
+    async with keeping(tmp_path, lambda: agent) as server, entered(server) as (peer, _):
+        await peer.request("park")
+        await agent.parked.wait()
+        assert [turn["status"] for turn in await history(peer)] == ["running"]
+        with held(tmp_path):
+            agent.gate.set()
+            assert (await peer.expect("agent_response"))["unsaved"]
+        assert [turn["status"] for turn in await history(peer)] == ["interrupted"]
 
 
 async def test_a_title_given_before_the_first_turn_is_stored_stays(

@@ -102,6 +102,15 @@ async def test_turns_come_in_pages(store: Store) -> None:
     assert [turn.head for turn in second] == [b'{"n":2}', b'{"n":1}', b'{"n":0}']
 
 
+async def test_no_more_turns_are_read_than_were_to_be(store: Store) -> None:
+    for number in range(4):
+        await store.begin(conversation(), f"t{number}", b"x" * 1000, [])
+    assert len(await store.turns("c", 10, None, 4000)) == 4
+    assert len(await store.turns("c", 10, None, 1500)) == 2  # one of them too many: there are more
+    assert len(await store.turns("c", 10, None, 10)) == 1
+    assert len(await store.turns("c", 10, 4, 1500)) == 2
+
+
 async def test_a_title_is_changed_and_stays(store: Store) -> None:
     await store.begin(conversation(), "t1", b"{}", [])
     await store.rename("c", "another")
