@@ -5,6 +5,7 @@ import contextlib
 import errno
 import fcntl
 import logging
+import math
 import os
 import sqlite3
 import time
@@ -75,7 +76,7 @@ class SqliteStore:
         self._database: sqlite3.Connection | None = None
         self._identity = (0, 0)
         self._patience = BUSY
-        self._quiet_until = 0.0
+        self._quiet_until = math.inf  # until it is open: that it cannot be opened is told by whoever wants it
 
     async def open(self) -> None:
         """Open the file, or make it; see ``Store``."""
@@ -84,6 +85,7 @@ class SqliteStore:
         except StoreError:
             await self.close()
             raise
+        self._quiet_until = 0.0
 
     async def close(self) -> None:
         """Close the file."""

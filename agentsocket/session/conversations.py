@@ -72,7 +72,11 @@ class Conversations:
             StoreError: if it cannot be used.
         """
         await self._store.open()
-        await self._files.sweep(await self._store.all_files())
+        try:
+            await self._files.sweep(await self._store.all_files())
+        except ProtocolError as exc:
+            await self._store.close()
+            raise StoreError(f"its files: {exc}") from exc
         if self._settings.conversation_ttl is not None:
             self._sweeping = asyncio.create_task(self._sweep(self._settings.conversation_ttl))
 
