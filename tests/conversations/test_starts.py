@@ -40,7 +40,7 @@ def held(path: Path) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-HOLDERS = []
+HOLDERS: list[sqlite3.Connection] = []
 
 
 def locked(path: Path) -> None:
