@@ -82,7 +82,10 @@ class Store(Protocol):
         """Return the files that it has."""
 
     async def begin(self, conversation: Conversation, task_id: str, head: bytes, files: Sequence[KeptFile]) -> None:
-        """Add a turn that is about to run, and with the first one the conversation itself."""
+        """Add a turn that is about to run, and with the first one the conversation itself.
+
+        A title is taken where it has none yet.
+        """
 
     async def end(self, conversation_id: str, turn: TurnEnd, memory: bytes | None) -> None:
         """Say how a turn ended, and what the agent remembers now; with None it remembers what it did."""
@@ -90,8 +93,13 @@ class Store(Protocol):
     async def listed(self, owner: str, limit: int, before: tuple[int, str] | None) -> Sequence[Conversation]:
         """Return a user's conversations, newest first; those that come after this ``updated_at`` and id."""
 
-    async def turns(self, conversation_id: str, limit: int, before: int | None) -> Sequence[StoredTurn]:
-        """Return the newest turns, newest first; of those before this number."""
+    async def turns(
+        self, conversation_id: str, limit: int, before: int | None, size: int | None = None
+    ) -> Sequence[StoredTurn]:
+        """Return the newest turns, newest first; of those before this number.
+
+        No more are read once they have over ``size`` bytes.
+        """
 
     async def count(self, owner: str) -> int:
         """Return how many conversations a user has."""

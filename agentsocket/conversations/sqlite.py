@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
+import math
 import os
 import sqlite3
 import time
@@ -49,7 +51,10 @@ MIGRATIONS: Final = (
 """What makes each version of the schema out of the one before; the first, out of nothing."""
 
 BUSY: Final = 2.0
-"""Seconds that another process may hold the file for, a backup say."""
+"""Seconds that another process may hold the file for, a backup say: they count from when something was asked."""
+
+PROMPT: Final = 0.1
+"""Seconds in line that do not count."""
 
 FIND: Final = "SELECT id, owner, agent, title, created_at, updated_at, turns FROM conversations"
 
@@ -69,7 +74,9 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, "store")
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
-        self._quiet_until = 0.0
+        self._identity = (0, 0)
+        self._patience = BUSY
+        self._quiet_until = math.inf  # until it is open: that it cannot be opened is told by whoever wants it
 
     async def open(self) -> None:
         """Open the file, or make it; see ``Store``."""
@@ -78,6 +85,7 @@ class SqliteStore:
         except StoreError:
             await self.close()
             raise
+        self._quiet_until = 0.0
 
     async def close(self) -> None:
         """Close the file."""
@@ -113,7 +121,8 @@ class SqliteStore:
             database.execute(
                 "INSERT INTO conversations (id, owner, agent, title, created_at, updated_at, turns) "
                 "VALUES (?, ?, ?, ?, ?, ?, 1) "
-                "ON CONFLICT (id) DO UPDATE SET turns = turns + 1, updated_at = excluded.updated_at",
+                "ON CONFLICT (id) DO UPDATE SET turns = turns + 1, updated_at = excluded.updated_at, "
+                "title = CASE title WHEN '' THEN excluded.title ELSE title END",
                 (known.id, known.owner, known.agent, known.title, known.created_at, known.updated_at),
             )
             database.execute(
@@ -150,12 +159,24 @@ class SqliteStore:
         query += " ORDER BY updated_at DESC, id DESC LIMIT ?"
         return [Conversation(*row) for row in await self._rows(query, owner, *(before or ()), limit)]
 
-    async def turns(self, conversation_id: str, limit: int, before: int | None) -> Sequence[StoredTurn]:
+    async def turns(
+        self, conversation_id: str, limit: int, before: int | None, size: int | None = None
+    ) -> Sequence[StoredTurn]:
         """See ``Store``."""
         query = "SELECT number, status, head, tail FROM turns WHERE conversation_id = ? AND number < ?"
         query += " ORDER BY number DESC LIMIT ?"
-        rows = await self._rows(query, conversation_id, 2**62 if before is None else before, limit)
-        return [StoredTurn(*row) for row in rows]
+
+        def read() -> list[StoredTurn]:
+            turns, read = [], 0
+            with contextlib.closing(self._connected.cursor()) as cursor:
+                for row in cursor.execute(query, (conversation_id, 2**62 if before is None else before, limit)):
+                    turns.append(StoredTurn(*row))
+                    read += len(turns[-1].head) + len(turns[-1].tail)
+                    if size is not None and read > size:
+                        break
+            return turns
+
+        return await self._run(read)
 
     async def count(self, owner: str) -> int:
         """See ``Store``."""
@@ -180,7 +201,10 @@ class SqliteStore:
             database.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
             return kept
 
-        return await self._change(delete)
+        kept = await self._change(delete)
+        with contextlib.suppress(StoreError):
+            await self._run(self._empty_log)
+        return kept
 
     async def untouched_since(self, time: int, limit: int) -> Sequence[str]:
         """See ``Store``."""
@@ -195,6 +219,7 @@ class SqliteStore:
         # Made here and not by SQLite, which would let everybody read it.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         database = self._database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
+        self._identity = _identity_of(self._path)
         application = database.execute("PRAGMA application_id").fetchone()[0]
         version = database.execute("PRAGMA user_version").fetchone()[0]
         tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -227,6 +252,11 @@ class SqliteStore:
             os.close(self._lock)
             self._lock = None
 
+    def _empty_log(self) -> None:
+        """Write what is in the log to where it belongs: what was deleted would stand in it until it is written over."""
+        self._be_patient(0)  # while somebody reads, a backup say, it cannot be emptied
+        self._connected.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     async def _rows(self, query: str, *values: object) -> list[Any]:
         return await self._run(lambda: self._connected.execute(query, values).fetchall())
 
@@ -235,6 +265,8 @@ class SqliteStore:
 
         def transact() -> T:
             database = self._connected
+            if _identity_of(self._path) != self._identity:
+                raise OSError(errno.ESTALE, "another file is in its place")
             database.execute("BEGIN IMMEDIATE")
             try:
                 result = change(database)
@@ -253,9 +285,23 @@ class SqliteStore:
             raise StoreError("it is closed")
         return self._database
 
+    def _be_patient(self, seconds: float) -> None:
+        """Wait so long from now on where another process holds the file."""
+        if self._database is not None and seconds != self._patience:
+            self._patience = seconds
+            self._database.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
     async def _run(self, function: Callable[[], T]) -> T:
+        asked = time.monotonic()
+
+        def run() -> T:
+            # All of a line would else wait one after the other, and the last for minutes.
+            waited = time.monotonic() - asked
+            self._be_patient(BUSY if waited < PROMPT else max(0.0, BUSY - waited))
+            return function()
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
         except (sqlite3.Error, OSError) as exc:
             failure = StoreError(getattr(exc, "strerror", None) or str(exc))
         except RuntimeError as exc:  # the thread is gone
@@ -268,6 +314,12 @@ class SqliteStore:
         if self._database is not None and now >= self._quiet_until:
             self._quiet_until = now + QUIET
             logger.error("the store %s cannot be used: %s", self._path, failure)
+
+
+def _identity_of(path: Path) -> tuple[int, int]:
+    """Return what tells a file from another one of the same name."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _now() -> int:

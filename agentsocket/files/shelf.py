@@ -53,6 +53,11 @@ class Shelf:
         """
         await self.store.keep(file)
 
+    async def keep_no_longer(self, file: StoredFile) -> None:
+        """Have a file go with the session again."""
+        with contextlib.suppress(ProtocolError):
+            await self.store.keep_no_longer(file)
+
     def attached(self, ids: Collection[str]) -> list[StoredFile]:
         """Return the files with these ids.
 
@@ -144,7 +149,7 @@ class Shelf:
                 self.store.give_back(self._holders, file.size)
             for stored in self._files.values():
                 if stored.kept and stored.id not in self._restored:
-                    self.store.leave(self._holders[0], stored.size)
+                    self.store.leave(stored, self._holders[0], self._holders[1:])
             self._files.clear()
             self._drafts.clear()
 

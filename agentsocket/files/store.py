@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from pydantic_core import from_json, to_json
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 
 from agentsocket.containment.threads import Threads
 from agentsocket.conversations.contract import KeptFile
 from agentsocket.files.folder import Folder, KeptFolder
-from agentsocket.files.kinds import suffix_of
+from agentsocket.files.kinds import clean_name, clean_type, suffix_of
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.settings import Settings
 
@@ -38,6 +39,17 @@ TOKEN = re.compile(r"[0-9a-f]{32}")
 
 ABOUT = ".about.json"
 """The end of the name of what is told of a kept file; a file itself has one such part at most."""
+
+
+class About(BaseModel):
+    """What is written beside a kept file."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    name: str
+    media_type: str
+    size: int
 
 
 class Holder(NamedTuple):
@@ -96,6 +108,8 @@ class FileStore:
         self._sizes: Counter[str] = Counter()
         self._numbers: Counter[str] = Counter()
         self._total = 0
+        self._left: dict[str, Sequence[Holder]] = {}
+        """Addresses that kept files count for, which no store knows of, by the files' tokens."""
         self._files: dict[str, StoredFile] = {}
 
     def prepare(self) -> None:
@@ -128,10 +142,12 @@ class FileStore:
         """Count a file no longer."""
         self._count(holders, -size, -1)
 
-    def leave(self, holder: Holder, size: int) -> None:
-        """Count a file no longer for this one of its holders."""
-        self._total += size
-        self._count([holder], -size, -1)
+    def leave(self, file: StoredFile, session: Holder, others: Sequence[Holder]) -> None:
+        """Count a kept file no longer for its session, which has ended, but still for others."""
+        self._total += file.size
+        self._count([session], -file.size, -1)
+        if any(other.scope != "user" for other in others):
+            self._left[file.token] = others
 
     async def create(self, name: str) -> Path:
         """Return the path of a new, empty file, which ends as ``name`` does.
@@ -187,9 +203,18 @@ class FileStore:
             ProtocolError: ``files_unavailable``.
         """
         if not file.kept:
-            about = {"id": file.id, "name": file.name, "media_type": file.media_type, "size": file.size}
-            await self.in_thread(file.path.with_name(f"{file.token}{ABOUT}").write_bytes, to_json(about))
+            about = About(id=file.id, name=file.name, media_type=file.media_type, size=file.size)
+            await self.in_thread(_about(file).write_bytes, to_json(about))
             file.kept = True
+
+    async def keep_no_longer(self, file: StoredFile) -> None:
+        """Have a file that was to be kept go with its session again.
+
+        Raises:
+            ProtocolError: ``files_unavailable``.
+        """
+        file.kept = False
+        await self.in_thread(_about(file).unlink, missing_ok=True)
 
     async def restore(self, files: Sequence[KeptFile]) -> list[StoredFile]:
         """Return those of these kept files that are still there."""
@@ -201,17 +226,22 @@ class FileStore:
         await self.in_thread(self._remove, [file.token for file in files])
         for file in files:
             self._files.pop(file.token, None)
-            self.give_back([] if owner is None else [user_holder(owner)], file.size)
+            others = self._left.pop(file.token, ())
+            self.give_back(others if owner is None else [user_holder(owner)], file.size)
 
     async def sweep(self, files: Sequence[tuple[str | None, KeptFile]]) -> None:
-        """Count the files that are kept, and remove all others: no session has them any more."""
+        """Count the files that are kept, and remove all others: no session has them any more.
+
+        What is called as no file of ours is left alone: the folder may be somebody's.
+        """
         for owner, file in files:
             self._count([] if owner is None else [user_holder(owner)], file.size, 1)
         tokens = {file.token for _, file in files}
 
         def remove() -> None:
             for path in self._folder.make().iterdir():
-                if path.name.partition(".")[0] not in tokens:
+                token = path.name.partition(".")[0]
+                if TOKEN.fullmatch(token) and token not in tokens and not path.is_dir():
                     path.unlink()
 
         await self.in_thread(remove)
@@ -221,14 +251,15 @@ class FileStore:
         if not isinstance(self._folder, KeptFolder) or not TOKEN.fullmatch(token):
             return None
         try:
-            about = from_json((self._folder.make() / f"{token}{ABOUT}").read_bytes())
-            path = self._folder.make() / f"{token}{suffix_of(about['name'])}"
-            url = f"{self.settings.base_path}{PATH}{token}"
-            return StoredFile(
-                about["name"], about["media_type"], about["size"], path, url, self.threads, kept=True, id=about["id"]
-            )
-        except (OSError, ValueError, KeyError, TypeError):  # it is gone, or somebody has been at it
+            about = About.model_validate_json((self._folder.make() / f"{token}{ABOUT}").read_bytes())
+            path = self._folder.make() / f"{token}{suffix_of(about.name)}"
+            if path.stat().st_size != about.size:
+                return None
+        except (OSError, ValueError):  # it is gone, or somebody has been at it
             return None
+        url = f"{self.settings.base_path}{PATH}{token}"
+        name, media_type = clean_name(about.name), clean_type(about.media_type)
+        return StoredFile(name, media_type, about.size, path, url, self.threads, kept=True, id=about.id)
 
     def _remove(self, tokens: Sequence[str]) -> None:
         for token in tokens:
@@ -249,3 +280,7 @@ class FileStore:
             self._numbers[holder.name] += number
             if not self._numbers[holder.name]:
                 del self._sizes[holder.name], self._numbers[holder.name]
+
+
+def _about(file: StoredFile) -> Path:
+    return file.path.with_name(f"{file.token}{ABOUT}")

@@ -52,6 +52,8 @@ class AgentTask:
     ) -> None:
         self.id = turn.speech.task_id
         self.turn = turn
+        self.started = False
+        """Whether its client was told that it is accepted, which may have to be kept first."""
         self.abandoned = False
         """Whether its terminal frame was said although it still ran."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -68,6 +70,7 @@ class AgentTask:
 
     def start(self, *, timeout: float | None, cancel_timeout: float) -> None:
         """Run. After ``timeout`` seconds it is stopped; one that resists ``cancel_timeout`` seconds is abandoned."""
+        self.started = True
         self._cancel_timeout = cancel_timeout
         self._log_ids = f"{IDS.get()} task={self.id}"  # of whoever asks: the instance's context has those of the login
         if self._stopped_for is not None:  # while it was being kept

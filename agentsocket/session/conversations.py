@@ -4,11 +4,11 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic_core import from_json, to_json
 
-from agentsocket.containment.exits import called
+from agentsocket.containment.exits import called, contained
 from agentsocket.containment.stopping import outcome
 from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoredTurn, StoreError
 from agentsocket.files.store import FileStore
@@ -72,7 +72,11 @@ class Conversations:
             StoreError: if it cannot be used.
         """
         await self._store.open()
-        await self._files.sweep(await self._store.all_files())
+        try:
+            await self._files.sweep(await self._store.all_files())
+        except ProtocolError as exc:
+            await self._store.close()
+            raise StoreError(f"its files: {exc}") from exc
         if self._settings.conversation_ttl is not None:
             self._sweeping = asyncio.create_task(self._sweep(self._settings.conversation_ttl))
 
@@ -135,10 +139,9 @@ class Conversations:
 
     async def restore(self, continued: Continued, instance: Instance) -> bool:
         """Give a new agent what it remembered; false where it has nothing to remember by, or cannot."""
-        load = getattr(instance.agent, "load", None)
-        if not callable(load) or continued.memory is None:
+        if continued.memory is None:
             return False
-        loading = asyncio.create_task(called(load, from_json(continued.memory)), context=instance.variables)
+        loading = asyncio.create_task(contained(_loaded(instance.agent, continued.memory)), context=instance.variables)
         seconds = self._settings.agent_creation_timeout
         failure = await outcome(loading, seconds, stopping=self._settings.cancel_timeout)
         if failure is not None:
@@ -147,7 +150,7 @@ class Conversations:
                 continued.conversation.id,
                 exc_info=failure,
             )
-        return failure is None
+        return failure is None and loading.result()
 
     def keeper(self, continued: Continued) -> Keeper:
         """Return the keeper of a conversation that goes on."""
@@ -209,15 +212,15 @@ class Conversations:
     async def _get(self, frame: GetConversation, visitor: Visitor, session: Session) -> bytes:
         own = session.keeper.conversation if session.keeper is not None else None
         conversation_id = frame.conversation_id or (own.id if own is not None else "")
-        conversation = own if own is not None and own.id == conversation_id else None
-        if conversation is None:
-            conversation = await self._find(conversation_id, visitor)
+        conversation = await self._find(conversation_id, visitor)
         before = _number(frame.before)
-        found = await self._store.turns(conversation_id, frame.limit + 1, before)
+        running = self._running(conversation_id)
+        found = await self._store.turns(conversation_id, frame.limit + 1, before, PAGE_SIZE)
+        running |= self._running(conversation_id)
         turns: list[bytes] = []
         size = 0
         for turn in found[: frame.limit]:
-            encoded = _encoded(turn)
+            encoded = _encoded(turn, running)
             size += len(encoded) + 1
             if turns and size > PAGE_SIZE:
                 break
@@ -234,15 +237,23 @@ class Conversations:
         # Within a string of JSON, a quotation mark is escaped: this can only be the field.
         return encode(head).replace(b'"turns":[]', b'"turns":[%s]' % b",".join(reversed(turns)), 1)
 
+    def _running(self, conversation_id: str) -> set[str]:
+        alive = self._alive.get(conversation_id)
+        return set() if alive is None else set(alive.tasks)
+
     async def _rename(self, frame: RenameConversation, visitor: Visitor) -> ConversationUpdated:
         conversation = await self._find(frame.conversation_id, visitor)
         title = " ".join(clean(frame.title).split())
         if not title:
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'title': it is empty.")
-        await self._store.rename(conversation.id, title)
         alive = self._alive.get(conversation.id)
-        if alive is not None and alive.keeper is not None:
-            alive.keeper.conversation.title = title
+        own = alive.keeper.conversation if alive is not None and alive.keeper is not None else conversation
+        before, own.title = own.title, title  # at once: its first turn may be on its way to the store
+        try:
+            await self._store.rename(conversation.id, title)
+        except StoreError:
+            own.title = before
+            raise
         return ConversationUpdated(conversation_id=conversation.id, title=title, request_id=frame.request_id)
 
     async def _delete(self, frame: DeleteConversation, visitor: Visitor) -> ConversationDeleted:
@@ -313,13 +324,38 @@ class Conversations:
     async def _sweep(self, age: float) -> None:
         while True:
             try:
-                for conversation_id in await self._store.untouched_since(milliseconds() - int(age * 1000), AT_ONCE):
-                    if conversation_id not in self._alive:
-                        found = await self._store.find(conversation_id)
-                        await self._remove(conversation_id, None if found is None else found.owner)
+                while await self._delete_older(milliseconds() - int(age * 1000)):
+                    pass
             except (StoreError, ProtocolError) as exc:
                 logger.warning("conversations that are too old could not be deleted: %s", exc)
             await asyncio.sleep(min(SWEEP, age / 4))
+
+    async def _delete_older(self, time: int) -> bool:
+        """Delete some of the conversations in which nothing has happened since; false where there may be no more."""
+        found = await self._store.untouched_since(time, AT_ONCE + len(self._alive))
+        old = [conversation_id for conversation_id in found if conversation_id not in self._alive][:AT_ONCE]
+        for conversation_id in old:
+            await self._delete_if_older(conversation_id, time)
+        return len(old) == AT_ONCE
+
+    async def _delete_if_older(self, conversation_id: str, time: int) -> None:
+        if conversation_id in self._alive:
+            return
+        self._alive[conversation_id] = None  # before it is looked at: nobody goes on with it meanwhile
+        try:
+            found = await self._store.find(conversation_id)
+            if found is not None and found.updated_at < time:
+                await self._files.discard(found.owner, await self._store.delete(conversation_id))
+        finally:
+            self.give_up(conversation_id)
+
+
+async def _loaded(agent: object, memory: bytes) -> bool:
+    """Have an agent take up what it remembered, where it can. All of it is the agent's code, and may raise."""
+    load = getattr(agent, "load", None)
+    if callable(load):
+        await called(load, from_json(memory))
+    return callable(load)
 
 
 def _busy() -> ProtocolError:
@@ -327,10 +363,13 @@ def _busy() -> ProtocolError:
     return ProtocolError(ErrorCode.CONVERSATION_BUSY, text, retry_after=1.0)
 
 
-def _encoded(turn: StoredTurn) -> bytes:
-    """Return a turn as it stands on the wire."""
+def _encoded(turn: StoredTurn, running: Collection[str]) -> bytes:
+    """Return a turn as it stands on the wire. One whose end could not be kept only looks as if it ran."""
+    status = turn.status
+    if status == "running" and from_json(turn.head)["task_id"] not in running:
+        status = "interrupted"
     tail = turn.tail[1:] if turn.tail else b'"events":[]}'
-    return b'%s,"status":%s,%s' % (turn.head[:-1], to_json(turn.status), tail)
+    return b'%s,"status":%s,%s' % (turn.head[:-1], to_json(status), tail)
 
 
 def _place(before: str | None) -> tuple[int, str] | None:

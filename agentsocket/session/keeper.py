@@ -8,15 +8,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import from_json, to_json
 
 from agentsocket.agent.contract import MEMORY_SIZE
-from agentsocket.containment.exits import called
+from agentsocket.containment.exits import called, contained
 from agentsocket.containment.stopping import outcome
 from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoreError, TurnEnd
 from agentsocket.files.store import StoredFile
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.protocol.frames import AgentRequest
+from agentsocket.session.encoding import oldest
 from agentsocket.session.ends import Ending
 from agentsocket.session.instance import Instance
 from agentsocket.session.transcript import TURN_SIZE, Transcript
@@ -27,8 +28,14 @@ logger = logging.getLogger("agentsocket.session")
 TITLE_LENGTH = 60
 """Characters of the first message that a conversation is called by until it is renamed."""
 
+MESSAGE_SIZE = TURN_SIZE // 4 * 3
+"""Bytes of a turn that its message may have, as JSON: the answer has what is left."""
+
 RETRY_AFTER = 5.0
 """Seconds after which a store that fails may work again."""
+
+ENVELOPE = 512
+"""Bytes of a turn for what always stands in it, and for what is told of something cut."""
 
 ERROR_FIELDS = ("message", "code", "error_id")
 
@@ -54,7 +61,8 @@ class Keeper:
         now = milliseconds()
         title = self.conversation.title or " ".join(request.message.split())[:TITLE_LENGTH]
         conversation = replace(self.conversation, title=title, updated_at=now)
-        head: dict[str, Any] = {"task_id": task_id, "message": request.message, "started_at": moment(now)}
+        message = oldest(request.message, MESSAGE_SIZE)
+        head: dict[str, Any] = {"task_id": task_id, "message": message, "started_at": moment(now)}
         if request.request_id:
             head["request_id"] = request.request_id
         if attachments:
@@ -67,7 +75,9 @@ class Keeper:
         self.conversation.title = self.conversation.title or title  # it may have been renamed meanwhile
         self.conversation.updated_at = now
         self.conversation.turns += 1
-        transcript = Transcript(TURN_SIZE - min(len(encoded), TURN_SIZE // 2))
+        transcript = Transcript(TURN_SIZE - len(encoded))
+        if len(message) < len(request.message):
+            transcript.leave_out(len(request.message.encode()) - len(message.encode()))
         self._heads[task_id] = transcript, len(encoded), []
         return transcript
 
@@ -81,7 +91,12 @@ class Keeper:
         transcript, size, files = self._heads.pop(task_id)
         async with self._ending:
             memory, saved = await self._memory(instance) if status == "completed" else (None, True)
-            tail = _tail(status, frame, transcript, TURN_SIZE - size)
+            room = TURN_SIZE - size - ENVELOPE
+            said = _said(status, frame)
+            if len(said) > room:  # to read it may take longer than the others can wait
+                said, left_out = await asyncio.to_thread(_shortened, said, room)
+                transcript.leave_out(left_out)
+            tail = _tail(said, transcript, room)
             try:
                 await self._store.end(self.conversation.id, TurnEnd(task_id, status, tail, files), memory)
             except StoreError:
@@ -90,35 +105,56 @@ class Keeper:
 
     async def _memory(self, instance: Instance) -> tuple[bytes | None, bool]:
         """Return what the agent remembers, where it can say that, and whether it is all that there should be."""
-        save = getattr(instance.agent, "save", None)
-        if not callable(save):
-            return None, True
-        saving = asyncio.create_task(called(save), context=instance.variables.copy())
+        saving = asyncio.create_task(contained(_saved(instance.agent)), context=instance.variables.copy())
         failure = await outcome(saving, self._settings.save_timeout, stopping=self._settings.cancel_timeout)
         if failure is None:
-            try:
-                memory = to_json(saving.result(), inf_nan_mode="null")
-                from_json(memory)  # what can be written is more than what can be read
-            except (PydanticSerializationError, ValueError) as exc:
-                failure = exc
-            else:
-                if len(memory) <= MEMORY_SIZE:
-                    return memory, True
-                failure = ValueError(f"it takes {len(memory)} bytes, of {MEMORY_SIZE} that it may")
+            memory = saving.result()
+            if memory is None or len(memory) <= MEMORY_SIZE:
+                return memory, True
+            failure = ValueError(f"it takes {len(memory)} bytes, of {MEMORY_SIZE} that it may")
         logger.error("what the agent of conversation %s remembers is not kept", self.conversation.id, exc_info=failure)
         return None, False
 
 
-def _tail(status: Ending, frame: bytes, transcript: Transcript, room: int) -> bytes:
-    """Return what the end of a turn adds to it: the answer has its place, then the events."""
-    end = b""
+async def _saved(agent: object) -> bytes | None:
+    """Return as JSON what an agent remembers, where it can say that. All of it is the agent's code, and may raise."""
+    save = getattr(agent, "save", None)
+    if not callable(save):
+        return None
+    memory = to_json(await called(save), inf_nan_mode="null")
+    from_json(memory)  # what can be written is more than what can be read
+    return memory
+
+
+def _said(status: Ending, frame: bytes) -> bytes:
+    """Return the fields that a terminal frame adds to a turn, with a comma before each."""
     if status == "completed":
-        end = b",%s" % frame.partition(DATA)[2][:-2].partition(b",")[2]  # without the task's id, which comes first
-    elif status == "failed":
+        return b",%s" % frame.partition(DATA)[2][:-2].partition(b",")[2]  # without the task's id, which comes first
+    if status == "failed":
         said = from_json(frame)["data"]
-        end = b',"error":%s' % to_json({name: said[name] for name in ERROR_FIELDS if name in said})
-    events = transcript.events(max(0, room - len(end) - 64))
-    return b'{"ended_at":"%s","events":%s%s}' % (moment(milliseconds()).encode(), events, end)
+        return b',"error":%s' % to_json({name: said[name] for name in ERROR_FIELDS if name in said})
+    return b""
+
+
+def _shortened(said: bytes, room: int) -> tuple[bytes, int]:
+    """Return so many bytes of such fields at most, and how many are left out: of a text the end, else all of it."""
+    fields = from_json(b"{%s}" % said[1:])
+    shorter = {name: value for name, value in fields.items() if name in {"response", "error"}}
+    texts = shorter.get("error", shorter)
+    name = "message" if "error" in shorter else "response"
+    text, texts[name] = texts[name], ""
+    texts[name] = oldest(text, room - len(to_json(shorter)))
+    for other in fields.keys() - shorter.keys():
+        if len(to_json({**shorter, other: fields[other]})) <= room:
+            shorter[other] = fields[other]
+    encoded = b",%s" % to_json(shorter)[1:-1]
+    return encoded, len(said) - len(encoded)
+
+
+def _tail(said: bytes, transcript: Transcript, room: int) -> bytes:
+    """Return what the end of a turn adds to it: the answer has its place, then the events."""
+    events = transcript.events(max(0, room - len(said)))
+    return b'{"ended_at":"%s","events":%s%s}' % (moment(milliseconds()).encode(), events, said)
 
 
 def described(file: StoredFile) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from agentsocket.agent.contract import AgentFactory, Context
 from agentsocket.containment.threads import Threads
+from agentsocket.conversations.contract import StoreError
 from agentsocket.conversations.engines import folder_beside, store_for
 from agentsocket.files.shelf import Shelf
 from agentsocket.files.store import FileStore, Holder, user_holder
@@ -306,7 +307,12 @@ class SessionManager:
             OSError: if files cannot be written where they were to be.
             StoreError: if conversations cannot be kept.
         """
-        await asyncio.get_running_loop().run_in_executor(None, self.files.prepare)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.files.prepare)
+        except OSError as exc:
+            if self.conversations is None:
+                raise
+            raise StoreError(f"its files cannot be kept: {exc.strerror or exc}") from exc
         if self.conversations is not None:
             await self.conversations.open()
 

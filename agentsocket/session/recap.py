@@ -74,6 +74,7 @@ class Recap:
             if in_full
             else Standing(task.id, "running", task.turn.questions)
             for task in self._tasks.values()
+            if task.started
         ]
 
     def _say_again(self, task_id: str, frame: bytes) -> None:

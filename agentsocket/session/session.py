@@ -33,6 +33,7 @@ from agentsocket.session.instance import Instance
 from agentsocket.session.keeper import Keeper
 from agentsocket.session.recap import Recap
 from agentsocket.session.speech import Speech
+from agentsocket.session.transcript import Transcript
 from agentsocket.session.turn import Files, Source, TaskTurn
 from agentsocket.settings import Settings
 from agentsocket.telemetry.logs import IDS
@@ -158,10 +159,12 @@ class Session:
         """Do what ``start`` does, once the request is kept in the conversation.
 
         Raises:
-            ProtocolError: as ``start``, and ``store_unavailable``.
+            ProtocolError: as ``start``, ``store_unavailable``, and ``not_logged_in`` where it has ended meanwhile.
         """
         assert self.keeper is not None  # noqa: S101  # whoever calls this has looked
         async with self._accepting:
+            if self.ending:  # its conversation may be deleted, and is not to be brought back
+                raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "The session has ended.", request_id=request.request_id)
             if request.request_id in self._received:
                 self.start(request)  # the one before has been kept meanwhile
                 return
@@ -169,16 +172,28 @@ class Session:
             self._owner.admit(self, request)
             task = self._new_task(request, attachments)
             try:
-                for file in attachments:
-                    await self._files.keep(file)
-                task.turn.speech.transcript = await self.keeper.begin(task.id, request, attachments)
-            except ProtocolError as exc:
+                task.turn.speech.transcript = await self._kept(task, request, attachments)
+            except BaseException as exc:
                 task.over.set_result(None)
                 self._task_ended(task)
-                exc.fields["request_id"] = request.request_id
+                if isinstance(exc, ProtocolError):
+                    exc.fields["request_id"] = request.request_id
                 raise
             self._log.append(received_frame(task.id, request.request_id), more_follows=True)
             self._run(task, request)
+
+    async def _kept(self, task: AgentTask, request: AgentRequest, attachments: Sequence[StoredFile]) -> Transcript:
+        """Keep a request, with the files that it names; where that fails, neither."""
+        assert self.keeper is not None  # noqa: S101  # whoever calls this has looked
+        new = [file for file in attachments if not file.kept]
+        try:
+            for file in new:
+                await self._files.keep(file)
+            return await self.keeper.begin(task.id, request, attachments)
+        except BaseException:
+            for file in new:
+                await self._files.keep_no_longer(file)
+            raise
 
     def restore(self, files: Collection[StoredFile]) -> None:
         """Have the files that its conversation has."""

@@ -82,6 +82,10 @@ class Transcript:
             self._room -= len(response)
             self._items[place] = b'%s,"response":%s}' % (self._items[place][:-1], response)
 
+    def leave_out(self, size: int) -> None:
+        """Note that so many bytes are missing elsewhere in the turn."""
+        self._left_out += size
+
     def events(self, size: int) -> bytes:
         """Return the events as a JSON array of at most so many bytes; the first that do not fit are cut."""
         self._close_text()

@@ -1,13 +1,16 @@
 """What every engine of the store does. Each test runs over each of them."""
 
+import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from agentsocket.conversations.contract import Conversation, KeptFile, Store, StoreError, TurnEnd
+from agentsocket.conversations.engines import folder_beside, store_for
 from agentsocket.conversations.sqlite import SqliteStore
 
 ENGINES = ["sqlite"]
@@ -99,6 +102,15 @@ async def test_turns_come_in_pages(store: Store) -> None:
     assert [turn.head for turn in second] == [b'{"n":2}', b'{"n":1}', b'{"n":0}']
 
 
+async def test_no_more_turns_are_read_than_were_to_be(store: Store) -> None:
+    for number in range(4):
+        await store.begin(conversation(), f"t{number}", b"x" * 1000, [])
+    assert len(await store.turns("c", 10, None, 4000)) == 4
+    assert len(await store.turns("c", 10, None, 1500)) == 2  # one of them too many: there are more
+    assert len(await store.turns("c", 10, None, 10)) == 1
+    assert len(await store.turns("c", 10, 4, 1500)) == 2
+
+
 async def test_a_title_is_changed_and_stays(store: Store) -> None:
     await store.begin(conversation(), "t1", b"{}", [])
     await store.rename("c", "another")
@@ -186,6 +198,72 @@ async def test_a_file_that_another_program_holds_is_told_and_nothing_is_changed(
             other.execute("ROLLBACK")
         await store.begin(conversation(), "t3", b"{}", [])
     assert caplog.text.count("cannot be used") == 1
+
+
+async def test_all_that_wait_for_a_file_that_another_program_holds_are_told_in_the_time_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentsocket.conversations.sqlite.BUSY", 0.5)
+    async with sqlite(tmp_path) as store:
+        with contextlib.closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            started = time.monotonic()
+            all_begun = (store.begin(conversation(str(number)), "t", b"{}", []) for number in range(10))
+            refused = await asyncio.gather(*all_begun, return_exceptions=True)
+            assert all(isinstance(each, StoreError) for each in refused)
+            assert time.monotonic() - started < 2.5
+            other.execute("ROLLBACK")
+        await store.begin(conversation(), "t", b"{}", [])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_nothing_is_said_to_be_kept_in_a_file_that_is_gone(replaced: bool, tmp_path: Path) -> None:  # noqa: FBT001  # the runner's
+    async with sqlite(tmp_path) as store:
+        await store.begin(conversation(), "t1", b"{}", [])
+        (tmp_path / "c.db").rename(tmp_path / "elsewhere.db")
+        if replaced:
+            (tmp_path / "c.db").write_bytes(b"")
+        with pytest.raises(StoreError):
+            await store.begin(conversation(), "t2", b"{}", [])
+        (tmp_path / "elsewhere.db").rename(tmp_path / "c.db")
+        await store.begin(conversation(), "t2", b"{}", [])
+
+
+async def test_what_is_deleted_stands_nowhere_in_the_folder_any_more(tmp_path: Path) -> None:
+    async with sqlite(tmp_path) as store:
+        await store.begin(conversation(), "t1", b'"what was asked"', [])
+        await store.end("c", TurnEnd("t1", "completed", b'"what was said"'), b'"what it was"')
+        await store.delete("c")
+        assert b"what" not in b"".join(written_in(tmp_path))
+
+
+def written_in(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.iterdir()]
+
+
+async def test_a_file_has_one_server_by_whatever_path(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "c.db")
+    async with sqlite(tmp_path):
+        with pytest.raises(StoreError, match="another server uses it"):
+            await store_for(f"sqlite:{tmp_path / 'link.db'}").open()
+    assert folder_beside(f"sqlite:{tmp_path / 'link.db'}") == tmp_path / "c.db.files"
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:c.db?mode=memory", "a b%20?.db", "new/c.db"])
+async def test_a_path_is_a_path_wherever_an_agent_goes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for turns in (1, 2):
+        store = store_for(f"sqlite:{name}")
+        await store.open()
+        await store.begin(conversation(), str(turns), b"{}", [])
+        assert len(await store.turns("c", 10, None)) == turns
+        await store.close()
+    assert (tmp_path / name).is_file()
+    folder = folder_beside(f"sqlite:{name}")
+    monkeypatch.chdir("/")
+    assert folder == tmp_path / f"{name}.files"
 
 
 @contextlib.asynccontextmanager
