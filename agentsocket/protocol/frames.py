@@ -314,6 +314,7 @@ class ConversationTurn(Event):
 
     task_id: str
     message: str
+    request_id: Optional[str] = None
     attachments: Optional[list[AgentFile]] = None
     status: Literal["running", "completed", "cancelled", "failed", "interrupted"]
     started_at: str

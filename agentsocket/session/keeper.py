@@ -57,6 +57,8 @@ class Keeper:
             conversation.title = " ".join(request.message.split())[:TITLE_LENGTH]
         conversation.updated_at = now
         head: dict[str, Any] = {"task_id": task_id, "message": request.message, "started_at": moment(now)}
+        if request.request_id:
+            head["request_id"] = request.request_id
         if attachments:
             head["attachments"] = [described(file) for file in attachments]
         encoded = to_json(head)
