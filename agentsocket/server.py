@@ -80,8 +80,6 @@ class AgentServer:
         for listening in listen(settings.host, settings.port):
             # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
-            # asyncio would do this for each connection, but not where the listening socket was not told its protocol.
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             loop = asyncio.get_running_loop()
             self._servers.append(await loop.create_server(self._accept, sock=listening, backlog=AT_ONCE))
             with listening.dup() as same:
