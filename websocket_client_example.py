@@ -15,6 +15,7 @@ from agentsocket.client.errors import (
     NoAnswer,
     ServerError,
     TaskCancelled,
+    TaskInterrupted,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "SnapshotOutput",
     "TaskCancelled",
     "TaskEvent",
+    "TaskInterrupted",
     "WebSocketClient",
     "full_jitter",
     "main",

@@ -19,6 +19,7 @@ from agentsocket.containment import exits, forks
 from agentsocket.containment.leaving import Departure
 from agentsocket.containment.stopping import stop
 from agentsocket.containment.threads import Threads
+from agentsocket.conversations.contract import StoreError
 from agentsocket.descriptors import fit_to_descriptors
 from agentsocket.env_file import read_env_file
 from agentsocket.server import AgentServer
@@ -76,6 +77,9 @@ def _serve(departure: Departure) -> int:
 async def _run(settings: Settings, server: AgentServer, told: asyncio.Event, departure: Departure) -> int:
     try:
         await server.start()
+    except StoreError as exc:
+        print(f"{program()}: --store {settings.store}: {exc}", file=sys.stderr)
+        return 2
     except OSError as exc:
         where = f"{settings.host}:{settings.port}"
         print(f"{program()}: cannot listen on {where}: {exc.strerror or exc}", file=sys.stderr)

@@ -72,10 +72,11 @@ class AgentServer:
         """Listen.
 
         Raises:
-            OSError: if the address cannot be listened on.
+            OSError: if the address cannot be listened on, or files cannot be written.
+            StoreError: if conversations cannot be kept.
         """
         settings = self._settings
-        await asyncio.get_running_loop().run_in_executor(None, self.manager.files.prepare)
+        await self.manager.prepare()
         for listening in listen(settings.host, settings.port):
             # Small, so that a slow reader is seen to be slow before megabytes are on their way to it.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
@@ -123,6 +124,7 @@ class AgentServer:
         gone = [connection.lost for connection in self.connections]
         await asyncio.wait([closing, *gone], timeout=left)
         self.abort()
+        await self.manager.close_store()
 
     def abort(self) -> None:
         """Close whatever is still open, at once."""

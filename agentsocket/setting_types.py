@@ -114,6 +114,12 @@ def _file_types(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _store(value: str) -> str:
+    if not re.fullmatch(r"sqlite:.+", value):
+        raise ValueError("sqlite: and the path of a file, such as sqlite:conversations.db")
+    return value
+
+
 def _listened_on(value: str) -> str:
     try:
         value.encode("idna")  # as the look-up of a name does
@@ -158,3 +164,6 @@ Folder = Annotated[str, AfterValidator(_folder)]
 FileOrNone = Annotated[Annotated[Path, AfterValidator(_existing)] | None, BeforeValidator(_stripped)]
 FolderOrNone = Annotated[Path | None, BeforeValidator(_stripped)]
 FileTypes = Annotated[Items, AfterValidator(_file_types), Field(min_length=1)]
+StoreOrNone = Annotated[
+    Annotated[str, AfterValidator(_store)] | None, BeforeValidator(_switched_off), BeforeValidator(_stripped)
+]

@@ -26,6 +26,7 @@ from agentsocket.setting_types import (
     RateOrNone,
     Seconds,
     SecondsOrNone,
+    StoreOrNone,
     TextOrNone,
 )
 
@@ -141,6 +142,16 @@ class Settings(BaseModel):
         default=1, description="seconds that the event loop may stand still before the log says where it stands"
     )
 
+    store: StoreOrNone = Field(
+        default=None, description="where conversations are kept, such as sqlite:conversations.db; none: nowhere"
+    )
+    save_timeout: Seconds = Field(default=5, description="seconds that an agent has to say what it remembers")
+    conversation_ttl: SecondsOrNone = Field(
+        default=None, description="seconds without a turn after which a conversation is deleted"
+    )
+    max_conversations_per_user: CountOrNone = Field(
+        default=1000, description="number of conversations that one user may have"
+    )
     files_dir: FolderOrNone = Field(
         default=None,
         description="path of the folder in which files are kept; without one, the system's own for them",

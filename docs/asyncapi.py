@@ -29,6 +29,10 @@ REPLIES = {
     "upload_start": ["upload_progress", "upload_complete", "error"],
     "upload_chunk": ["upload_progress", "upload_complete", "error"],
     "upload_cancel": ["error"],
+    "list_conversations": ["conversations", "error"],
+    "get_conversation": ["conversation", "error"],
+    "rename_conversation": ["conversation_updated", "error"],
+    "delete_conversation": ["conversation_deleted", "error"],
     "refresh": ["refresh_response", "error"],
     "heartbeat": ["heartbeat", "error"],
     "logout": ["logout_response", "error"],
@@ -38,6 +42,7 @@ REPLIES = {
 ONLY_REPLIES = {
     *("login_response", "refresh_response", "agent_request_received", "logout_response"),
     *("upload_progress", "upload_complete"),
+    *("conversations", "conversation", "conversation_updated", "conversation_deleted"),
 }
 """What the server never sends unasked."""
 

@@ -27,6 +27,7 @@ class BareTurn:
     context = Context("a session")
     params: Mapping[str, Any] = MappingProxyType({})
     attachments: Sequence[Attachment] = ()
+    session_files: Mapping[str, Attachment] = MappingProxyType({})
     features: Collection[str] = ("reasoning", "progress", "data", "files")
     ended = False
 

@@ -13,8 +13,9 @@ import pytest
 from pydantic_core import to_json
 
 from agentsocket.agent.adapters import frameworks
-from agentsocket.agent.adapters.conversation import Memory, Tokens, approve, as_text
+from agentsocket.agent.adapters.conversation import Tokens, approve, as_text
 from agentsocket.agent.adapters.frameworks import FRAMEWORKS, UnsupportedAgent, adapt, recognise
+from agentsocket.agent.adapters.memory import Memory
 from agentsocket.agent.adapters.resources import open_agent
 from tests.server_process import ROOT
 from tests.support import BareTurn

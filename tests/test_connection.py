@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import socket
 import weakref
 
 import pytest
@@ -14,7 +15,7 @@ from agentsocket.protocol.close_codes import CloseCode
 from agentsocket.protocol.events import AgentOutput
 from agentsocket.session.manager import SessionManager
 from agentsocket.session.session import Session
-from tests.support import Peer, Scripted, eventually, serving
+from tests.support import Peer, Scripted, connected, eventually, serving
 from tests.wire import Opcode, frame, handshake, text, undisturbed, upgraded, wired
 
 LEAVE = frame(Opcode.CLOSE, b"\x03\xe8")
@@ -271,3 +272,11 @@ async def test_so_does_one_in_a_login_that_takes_its_time(
         wire.send(text("login"), text("agent_request", message="x"))
         assert await wire.close_code() == 1011
     assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
+
+
+async def test_what_is_said_bit_by_bit_waits_for_no_acknowledgement() -> None:
+    async with serving() as server, connected(server) as peer:
+        await peer.login()
+        (connection,) = server.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

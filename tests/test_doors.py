@@ -21,15 +21,18 @@ NAMES = {
     "SnapshotOutput TaskCancelled TaskEvent WebSocketClient full_jitter main",
     "test": "OfflineAgent create_agent main",
     "session": "Agent AgentFactory Client Session SessionManager Turn",
-    "protocol": "AgentCard AgentData AgentDataFrame AgentFile AgentFileFrame AgentOutput AgentOutputFrame "
-    "AgentReasoning AgentReasoningFrame AgentRequest AgentRequestReceived AgentResponse "
+    "protocol": "AboutConversations AgentCard AgentData AgentDataFrame AgentFile AgentFileFrame AgentOutput "
+    "AgentOutputFrame AgentReasoning AgentReasoningFrame AgentRequest AgentRequestReceived AgentResponse "
     "AgentResponseFrame AnyClientFrame AnyServerFrame CLIENT_FRAME CancelRequest ClientFrame CloseCode "
-    "Emitted Envelope ErrorCode ErrorFrame Event FileName Heartbeat HeartbeatFrame InputRequired "
-    "InputRequiredFrame InputResponse KnownId Login LoginResponse Logout LogoutResponse MAX_ATTACHMENTS "
-    "MAX_ID MediaType Optional PendingInput ProtocolError Refresh RefreshResponse RequestId ServerFrame "
-    "Size TaskCancelled TaskFrame TaskSnapshot ToolCall ToolCallFrame ToolProgress ToolProgressFrame "
-    "ToolResult ToolResultFrame Upload UploadCancel UploadChunk UploadComplete UploadId UploadProgress "
-    "UploadStart UserCard decode_client_frame decode_server_frame encode",
+    "ConversationCard ConversationDeleted ConversationFrame ConversationTurn ConversationUpdated "
+    "Conversations Cursor DeleteConversation Emitted Envelope ErrorCode ErrorFrame Event FileName "
+    "GetConversation Heartbeat HeartbeatFrame InputRequired InputRequiredFrame InputResponse KnownId "
+    "ListConversations Login LoginResponse Logout LogoutResponse MAX_ATTACHMENTS MAX_ID MAX_TITLE "
+    "MediaType Optional PageSize PendingInput ProtocolError Refresh RefreshResponse RenameConversation "
+    "RequestId ServerFrame Size TaskCancelled TaskFrame TaskSnapshot TerminalFrame ToolCall ToolCallFrame "
+    "ToolProgress ToolProgressFrame ToolResult ToolResultFrame Upload UploadCancel UploadChunk "
+    "UploadComplete UploadId UploadProgress UploadStart UserCard decode_client_frame decode_server_frame "
+    "encode",
     "agentsocket": "Agent AgentData AgentError AgentFile AgentOutput AgentReasoning AgentResponse AgentServer Approval "
     "Attachment AuthError Context InputRequired LoginAttempt Settings ToolCall ToolProgress ToolResult "
     "Turn User WebSocketClient adapt current_turn",

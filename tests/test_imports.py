@@ -22,15 +22,16 @@ addresses
 containment
 identity               protocol containment settings addresses
 agent                  protocol identity containment
-files                  protocol containment settings
-session                protocol identity agent containment files telemetry settings
+conversations
+files                  protocol containment conversations settings
+session                protocol identity agent containment conversations files telemetry settings
 connection             protocol identity agent files session telemetry console settings addresses
 signals
 sockets
 descriptors            settings
 server                 protocol identity agent session connection settings sockets
 banner                 settings
-process                agent containment server banner descriptors signals telemetry settings env_file
+process                agent containment conversations server banner descriptors signals telemetry settings env_file
 __main__               process
 
 client                 protocol
@@ -47,6 +48,7 @@ ORDER = {
     "protocol": ["close_codes", "errors", "events", "frames", "codec"],
     "containment": ["exits", "forks", "stopping", "threads", "leaving"],
     "agent": ["contract", "current", "callables", "adapters", "card", "neighbours", "recognition", "loader"],
+    "conversations": ["contract", "sqlite", "engines"],
     "files": ["kinds", "folder", "store", "shelf", "uploads"],
     "session": [
         "allowance",
@@ -56,16 +58,20 @@ ORDER = {
         "ends",
         "frame_log",
         "shown",
+        "transcript",
         "speech",
         "turn",
         "instance",
         "agent_task",
+        "making",
         "snapshots",
         "visitor",
         "recap",
+        "keeper",
         "session",
         "places",
         "users",
+        "conversations",
         "manager",
     ],
     "connection": [
@@ -86,6 +92,7 @@ ORDER = {
         "handshake",
         "attempt",
         "expiry",
+        "entrance",
         "handler",
     ],
     "identity": ["user", "authenticator", "hook", "proxy_header", "signed_tokens", "keys", "method", "reception"],
@@ -93,8 +100,8 @@ ORDER = {
     "console": ["files"],
     "client": [
         *("errors", "inbox", "printing", "threads", "address", "link", "exchange", "sources", "uploads", "download"),
-        *("credentials", "renewal", "reader", "client"),
-        *("person", "saving", "showing", "whereabouts", "token_command", "command"),
+        *("fates", "credentials", "renewal", "reader", "asking", "conversations", "client"),
+        *("person", "saving", "showing", "last_conversation", "whereabouts", "token_command", "command"),
     ],
 }
 

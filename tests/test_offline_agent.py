@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from agentsocket.offline_agent.agent import MAX_EXCHANGES, OfflineAgent, create_agent
+from agentsocket.offline_agent.agent import OfflineAgent, create_agent
+from agentsocket.offline_agent.conversation import EARLIER_SHOWN
 from agentsocket.offline_agent.grammar import phrases
 from agentsocket.offline_agent.tool import Tool
 from agentsocket.offline_agent.toolbox import TOOLS
@@ -186,9 +187,10 @@ async def test_agents_of_two_sessions_share_nothing() -> None:
 
 async def test_history_is_bounded_and_forgets_the_oldest_first() -> None:
     agent = OfflineAgent()
-    for number in range(MAX_EXCHANGES + 5):
+    for number in range(EARLIER_SHOWN + 2):
         await ask(f"{number}+0", agent)
-    assert [exchange.message for exchange in agent._history] == [f"{n}+0" for n in range(5, MAX_EXCHANGES + 5)]
+    said = await ask("what did I ask before?", agent)
+    assert [f'"{number}+0"' in said for number in range(EARLIER_SHOWN + 2)] == [False] * 2 + [True] * EARLIER_SHOWN
 
 
 async def test_a_run_that_fails_at_its_last_word_is_not_remembered() -> None:
@@ -210,4 +212,4 @@ async def test_runs_at_the_same_time_do_not_mix() -> None:
         answers = await asyncio.gather(*(agent.run(f"{n}+{n}", turn) for n, turn in enumerate(turns)))
     assert answers == [f"{n} + {n} is {2 * n}." for n in range(16)]
     assert [turn.results[0].tool_output for turn in turns] == answers
-    assert len(agent._history) == 16
+    assert len(agent._past.messages) == EARLIER_SHOWN

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -30,8 +30,16 @@ class Context:
     """The client's IP address."""
 
 
+MEMORY_SIZE: Final = 1024 * 1024
+"""Bytes of JSON that an agent may remember."""
+
+
 class Attachment(Protocol):
     """A file that came with a request. Name and type are the client's word, without anything that could do harm."""
+
+    @property
+    def id(self) -> str:
+        """By which ``Turn.session_files`` has it, in later turns too."""
 
     @property
     def name(self) -> str:
@@ -79,6 +87,13 @@ class Turn(Protocol):
     @property
     def attachments(self) -> Sequence[Attachment]:
         """The files that came with this request."""
+
+    @property
+    def session_files(self) -> Mapping[str, Attachment]:
+        """The files of its session by their ids: what came with this request or an earlier one, and what was sent.
+
+        Where conversations are kept, it is all that the conversation has: an agent need only remember a file's id.
+        """
 
     async def emit(self, event: Emitted) -> None:
         """Send an event, if the client understands it. May wait: a slow client slows its own agent."""
@@ -155,6 +170,11 @@ class Agent(Protocol):
     ``async def aclose(self) -> None``, called once when its session ends; and, as an attribute of its own, its class or
     its factory, what people are told of it before they ask: ``title: str``, ``description: str`` in a sentence, and
     ``starters: list[str]``, questions to begin with.
+
+    Where conversations are kept, it may have ``async def save(self) -> JsonValue``, what it remembers, asked for after
+    each turn that was completed (at most 1 MiB of JSON), and ``async def load(self, memory) -> None``, called once in a
+    new instance, before its first run, with what the last ``save`` returned. Both may be plain methods, on
+    the event loop.
     """
 
     async def run(self, message: str, turn: Turn) -> str | AgentResponse:

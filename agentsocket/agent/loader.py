@@ -29,6 +29,7 @@ from agentsocket.agent.callables import UnknownKind, kind_of
 from agentsocket.agent.contract import Agent, AgentError, AgentFactory, Context
 from agentsocket.agent.neighbours import INSTALLED, NOBODYS, Neighbourhood, settle
 from agentsocket.agent.recognition import why_unfit
+from agentsocket.containment.exits import called
 
 ACCEPTED = (
     "a factory of agents (a function, class or async function without required parameters, or with a context), "
@@ -292,7 +293,7 @@ async def _unmake(made: Any) -> None:
     if inspect.iscoroutine(made):
         made.close()
     elif recognise(made) is None and hasattr(made, "aclose"):
-        await made.aclose()
+        await called(made.aclose)
 
 
 async def _opened(made: Any, close: Callable[[], Awaitable[None]]) -> Agent:
@@ -310,12 +311,14 @@ class _Opened:
         self._agent, self._close = agent, close
         self.__wrapped__ = agent
         self.run = agent.run
+        for name in {"save", "load"} & set(dir(agent)):
+            setattr(self, name, getattr(agent, name))
 
     async def aclose(self) -> None:
         """Close the agent, then what was opened for it."""
         try:
             if hasattr(self._agent, "aclose"):
-                await self._agent.aclose()
+                await called(self._agent.aclose)
         finally:
             await self._close()
 

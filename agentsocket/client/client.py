@@ -6,29 +6,32 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
 from pydantic import JsonValue
 
+from agentsocket.client.asking import Asking
+from agentsocket.client.conversations import Conversations
 from agentsocket.client.credentials import FEATURES, Credentials, Token
 from agentsocket.client.download import fetch, fetch_to
-from agentsocket.client.errors import ConnectionLost, MessageTooLong, NoAnswer
+from agentsocket.client.errors import NoAnswer, ServerError
 from agentsocket.client.exchange import Exchange, Request, SnapshotOutput, TaskEvent
 from agentsocket.client.inbox import Inbox
-from agentsocket.client.link import Connection, await_answer, full_jitter, open_connection
+from agentsocket.client.link import full_jitter, open_connection
 from agentsocket.client.printing import one_line, say
 from agentsocket.client.reader import Reader
 from agentsocket.client.renewal import Renewal
 from agentsocket.client.sources import Attachable, File, Source
 from agentsocket.client.uploads import OnUpload, Uploads
 from agentsocket.protocol import frames
+from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.events import AgentFile
 from agentsocket.protocol.frames import AgentCard, AgentResponseFrame, InputRequiredFrame, UserCard
 
 __all__ = ["File", "SnapshotOutput", "TaskEvent", "WebSocketClient", "full_jitter"]
 
 
-class WebSocketClient:
+class WebSocketClient(Conversations):
     """A session on an agent server. ``async with`` connects and logs in, and closes at the end.
 
     One task of its own reads the connection and feeds everybody: any number of streams, requests and listeners at once.
@@ -44,6 +47,8 @@ class WebSocketClient:
     ``agent`` is the name of the one that is wanted, of a server with several.
     ``params`` is a JSON object that the agent is to know of the session.
     ``features`` are what the server may say beyond the base: all that this client knows, or else None, the base alone.
+    ``conversation_id`` is that of an earlier conversation, to go on with; a server that keeps any tells the id of each.
+    A ``resumable`` client then goes on with it by itself where its session is gone, after a restart of the server say.
     ``on_input`` gets each ``InputRequiredFrame`` of the session and returns the response, a JSON value; a plain
     function runs in a thread. What it raises is raised by the task's stream, and the task is cancelled.
     ``on_connection`` is told ``False`` when the connection is lost, and ``True`` when the session was taken up again.
@@ -65,16 +70,18 @@ class WebSocketClient:
         agent: str | None = None,
         params: Mapping[str, JsonValue] | None = None,
         features: Iterable[str] | None = FEATURES,
+        conversation_id: str | None = None,
         resumable: bool = False,
         on_input: Callable[[InputRequiredFrame], Any] | None = None,
         on_connection: Callable[[bool], object] | None = None,
         backoff: Callable[[], Iterable[float]] = full_jitter,
     ) -> None:
         self._uri, self._resumable, self._backoff = uri, resumable, backoff
-        self._credentials = Credentials(token, agent, params, features)
-        self._exchange = Exchange(self._send, self.answer)
-        self._uploads = Uploads(self._say, lambda: self._reader.socket)
-        self._renewal = Renewal(self._credentials, self._ask_anew)
+        self._credentials = Credentials(token, agent, params, features, conversation_id)
+        self._exchange = Exchange(lambda request: self._asking.send(request), self.answer)  # noqa: PLW0108  # made below
+        self._asking = Asking(self._exchange, lambda: self._reader.socket)
+        self._uploads = Uploads(self._asking.say, lambda: self._reader.socket)
+        self._renewal = Renewal(self._credentials, self._asking.anew)
         self._reader = Reader(
             uri=uri,
             credentials=self._credentials,
@@ -103,6 +110,21 @@ class WebSocketClient:
         return self._reader.session.user if self._reader.session else None
 
     @property
+    def session_id(self) -> str | None:
+        """The session's id, where there is one; after a break it may be another."""
+        return self._reader.session.session_id if self._reader.session else None
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The session's conversation, where there is a session and the server keeps conversations."""
+        return self._reader.session.conversation_id if self._reader.session else None
+
+    @property
+    def memory(self) -> Literal["restored", "none"] | None:
+        """Of a conversation that goes on in a new session: whether the agent remembers it."""
+        return self._reader.session.memory if self._reader.session else None
+
+    @property
     def expires_in(self) -> float | None:
         """Seconds until the login ends as it stands now, where it does; zero once it has ended."""
         left = self._renewal.left
@@ -119,19 +141,28 @@ class WebSocketClient:
         reading = self._reader.run(socket, self.stable_after)
         self._reading = asyncio.create_task(reading, name="websocket client reader")
 
-    async def login(self) -> str:
-        """Open a session and return its id.
+    async def login(self, conversation_id: str | None = None) -> str:
+        """Open a session and return its id; with a ``conversation_id`` go on with that one, not with the client's.
 
         Raises:
-            ServerError: ``authentication_failed`` for a bad token, ``agent_unavailable`` for an unknown agent.
+            ServerError: ``authentication_failed`` for a bad token, ``agent_unavailable`` for an unknown agent,
+                ``conversation_not_found``, also where the server keeps none, or ``conversation_busy``.
         """
-        self._connected()
-        return await self._request("login", Request(await self._credentials.login(resumable=self._resumable or None)))
+        self._asking.connected()
+        chosen = {} if conversation_id is None else {"conversation_id": conversation_id}
+        login = await self._credentials.login(resumable=self._resumable or None, **chosen)
+        session_id: str = await self._asking.request("login", Request(login))
+        if login.conversation_id is not None and self.conversation_id is None:
+            await self.logout()
+            raise ServerError(ErrorCode.CONVERSATION_NOT_FOUND, "This server keeps no conversations.")
+        return session_id
 
     async def logout(self) -> None:
         """End the session, and return when every task in it has ended. Raises ``ServerError``."""
-        self._connected().can_beat = False  # the server reads on when all is stopped, and then nobody is logged in
-        await self._request("logout", Request(frames.Logout()))
+        self._asking.connected().can_beat = (
+            False  # the server reads on when all is stopped, and then nobody is logged in
+        )
+        await self._asking.request("logout", Request(frames.Logout()))
 
     async def close(self) -> None:
         """Close the connection, and with it the session. May be repeated."""
@@ -141,7 +172,7 @@ class WebSocketClient:
             # Nobody else could resume it, and its tasks would run on for as long as the server keeps it.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
-                    await self._send(Request(frames.Logout()))
+                    await self._asking.send(Request(frames.Logout()))
         self._reading.cancel()
         await asyncio.wait([self._reading])
         self._reading = None
@@ -182,6 +213,7 @@ class WebSocketClient:
             TaskCancelled: if the task was cancelled, also because its consumer is too far behind.
             ServerError: if it was refused, or failed.
             MessageTooLong: if the server would not take a message of that size.
+            TaskInterrupted: if the server ended in the midst of it, and its conversation goes on.
             ConnectionLost: if its end cannot be known.
             FileError, OSError: if an attachment cannot be read, or has changed.
         """
@@ -262,7 +294,7 @@ class WebSocketClient:
         Raises:
             ServerError: ``unknown_task`` where it had ended before, ``cancel_failed`` where it does not stop.
         """
-        await self._request(task_id, Request(frames.CancelRequest(task_id=task_id)))
+        await self._asking.request(task_id, Request(frames.CancelRequest(task_id=task_id)))
 
     async def answer(self, task_id: str, input_id: str, response: Any) -> None:
         """Answer an ``InputRequiredFrame`` with a JSON value, for an approval a bool or ``{"approved": ...}``.
@@ -272,13 +304,13 @@ class WebSocketClient:
         """
         frame = frames.InputResponse(task_id=task_id, input_id=input_id, response=response)
         request = Request(frame)
-        self._check(request)
+        self._asking.check(request)
         self._exchange.keep_answer(request, frame, self.answers_kept)
-        await self._send(request)
+        await self._asking.send(request)
 
     async def listen_for_events(self, show: Callable[[str], object] | None = None) -> None:
         """Show every frame as it comes, as one line of JSON, until ``close``. ``show`` prints it if it is not given."""
-        self._connected()
+        self._asking.connected()
         inbox = Inbox[str](self.max_behind, self.patience)
         self._reader.listeners.add(inbox)
         try:
@@ -291,39 +323,6 @@ class WebSocketClient:
 
     # ---- Requests ----------------------------------------------------------------------------------------------------
 
-    def _connected(self) -> Connection:
-        if self._reader.socket is None:
-            raise ConnectionLost("There is no connection.")
-        return self._reader.socket
-
-    def _check(self, request: Request) -> None:
-        limit, size = self._connected().max_message_size, len(request.text)
-        if limit is not None and size > limit:
-            raise MessageTooLong(f"The message has {size:,} bytes, and the server takes {limit:,}: it was not sent.")
-
-    async def _send(self, request: Request) -> None:
-        # A connection that breaks here is the reader's to mend, or to report to everyone who waits.
-        if self._reader.socket is not None:
-            await self._reader.socket.say(request.text)
-
-    async def _say(self, frame: frames.ClientFrame) -> None:
-        await self._send(Request(frame))
-
-    async def _request(self, key: str, new: Request) -> str:
-        """Send a frame and return its answer; a request that waits for the same answer already is shared."""
-        self._check(new)
-        request = self._exchange.requests.setdefault(key, new)
-        if request is new:
-            await self._send(new)
-        return await await_answer(request.answer, lambda: self._reader.socket)
-
-    async def _ask_anew(self, key: str, request: Request) -> str:
-        """Send what is asked again, under another key, where there is no answer: after a break it is forgotten."""
-        try:
-            return await self._request(key, request)
-        finally:
-            self._exchange.requests.pop(key, None)
-
     async def _start(
         self,
         message: str,
@@ -334,14 +333,15 @@ class WebSocketClient:
     ) -> str:
         wanted = None if params is None else dict(params)
         frame = frames.AgentRequest(message=message, request_id=uuid.uuid4().hex, params=wanted)
-        self._check(Request(frame))  # before files are uploaded for nothing
+        self._asking.check(Request(frame))  # before files are uploaded for nothing
         async with self._uploads.attached(attachments, on_upload) as ids:
             return await self._start_task(frame.model_copy(update={"attachments": ids}), inbox)
 
     async def _start_task(self, frame: frames.AgentRequest, inbox: Inbox[TaskEvent] | None) -> str:
         request = Request(frame, inbox)
         try:
-            return await self._request(frame.request_id or "", request)
+            task_id: str = await self._asking.request(frame.request_id or "", request)
+            return task_id
         except (asyncio.CancelledError, NoAnswer):
             # Nobody will know the id of the task: it is stopped as soon as that comes, or here if it has just come.
             if not request.answer.cancel() and not request.answer.exception():

@@ -7,15 +7,18 @@ import functools
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from pydantic import JsonValue
 
 from agentsocket.client.address import shown
 from agentsocket.client.client import WebSocketClient
 from agentsocket.client.errors import ClientError, ServerError, explain
+from agentsocket.client.last_conversation import LastConversation, state_file
 from agentsocket.client.printing import note
 from agentsocket.client.saving import Savings
 from agentsocket.client.showing import Showing
@@ -24,22 +27,36 @@ from agentsocket.client.whereabouts import whereabouts
 from agentsocket.protocol.errors import ErrorCode
 from agentsocket.protocol.frames import AgentFileFrame
 
+LAST: Final = ""
 
-async def ask_once(new_client: Callable[..., WebSocketClient], message: str, options: argparse.Namespace) -> int:
+ID: Final = re.compile(r"[\w-]{16,128}", re.ASCII)
+"""What looks like the id of a conversation, and not like a message."""
+
+
+async def ask_once(
+    new_client: Callable[..., WebSocketClient], message: str, options: argparse.Namespace, last: LastConversation
+) -> int:
     """Ask one thing, and show what comes: the answer and what there is beside, or all the frames.
 
     Return the exit code: 1 where a file could not be saved.
     """
     showing = Showing(saves=options.save_files is not None)
     savings = Savings(options.save_files or Path(), showing.tell_saved)
-    client = new_client(on_input=showing.consult)
+    client = new_client(on_input=showing.consult, conversation_id=_continued(options, last))
     frames = None
     try:
         await client.connect()
         frames = asyncio.create_task(client.listen_for_events()) if options.json else None
         await client.login()
+        if client.memory == "none":
+            note("The agent does not remember this conversation.")
         on_upload = None if options.json else showing.tell_upload
-        stream = client.stream(message, attachments=options.attach, on_upload=on_upload)
+        stream = client.stream(
+            message,
+            attachments=options.attach,
+            on_upload=on_upload,
+            on_start=lambda _: last.note(client.conversation_id),
+        )
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, AgentFileFrame) and options.save_files is not None:
@@ -67,14 +84,16 @@ def main() -> int:
         new_client = functools.partial(
             WebSocketClient, options.uri, token=token, agent=options.agent, params=dict(options.param) or None
         )
+        last = LastConversation(state_file(), options.uri)
         if options.message is None:
             from agentsocket.terminal.program import Habits, converse  # noqa: PLC0415  # the client alone is what others copy
 
-            talk = converse(new_client, options.token, Habits(options.json, options.attach, options.save_files))
+            habits = Habits(options.json, options.attach, options.save_files, last, _continued(options, last))
+            talk = converse(new_client, options.token, habits)
         else:
             # What a shell passes need not be text.
             message = options.message.encode(errors="replace").decode()
-            talk = ask_once(new_client, message, options)
+            talk = ask_once(new_client, message, options, last)
         return asyncio.run(talk)
     except KeyboardInterrupt:
         return 130
@@ -119,6 +138,14 @@ def _parse() -> argparse.Namespace:
         help="what the agent is to know of this session; the value is JSON, or else text; may be repeated",
     )
     parser.add_argument(
+        "--continue",
+        dest="continued",
+        nargs="?",
+        const=LAST,
+        metavar="ID",
+        help="go on with the conversation of this id, or without one with the last that you had at this address",
+    )
+    parser.add_argument(
         "--attach",
         action="append",
         type=Path,
@@ -134,8 +161,20 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print the frames, one a line")
     options = parser.parse_args()
+    if options.continued and options.message is None and not ID.fullmatch(options.continued):
+        options.message, options.continued = options.continued, LAST  # "--continue MESSAGE"
     options.token = options.token or found.token_for(options.uri)
     return options
+
+
+def _continued(options: argparse.Namespace, last: LastConversation) -> str | None:
+    """Return the conversation to go on with. Raises ``ClientError`` where nobody knows which."""
+    if options.continued != LAST:
+        named: str | None = options.continued
+        return named
+    if last.id is None:
+        raise ClientError(f"No conversation at {shown(options.uri)} is remembered; --continue ID names one")
+    return last.id
 
 
 def _param(given: str) -> tuple[str, JsonValue]:

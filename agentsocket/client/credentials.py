@@ -2,13 +2,13 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import JsonValue
 
 from agentsocket.client.errors import NoToken
-from agentsocket.protocol.frames import Login
+from agentsocket.protocol.frames import Login, LoginResponse
 
 Token = str | Callable[[], str | Awaitable[str | None] | None] | None
 """A token, or what gives one; a plain function runs in a thread."""
@@ -29,6 +29,7 @@ class Credentials:
         agent: str | None,
         params: Mapping[str, JsonValue] | None,
         features: Iterable[str] | None = FEATURES,
+        conversation_id: str | None = None,
     ) -> None:
         """Keep what a login says; raises ``ValueError`` for ``params`` that are no JSON object."""
         self._token = token
@@ -36,8 +37,14 @@ class Credentials:
             agent=agent,
             features=None if features is None else list(features),
             params=None if params is None else dict(params),
+            conversation_id=conversation_id,
         )
         self._at_hand: list[str | None] = []
+
+    @property
+    def features(self) -> Collection[str]:
+        """What this client says that it understands beyond the base."""
+        return self._login.features or ()
 
     @property
     def renewable(self) -> bool:
@@ -53,6 +60,14 @@ class Credentials:
         if not self._at_hand:
             await self.prepare()
         return self._login.model_copy(update={"token": self._at_hand.pop(), **fields})
+
+    async def login_again(self, session: LoginResponse, last_seq: int) -> Login:
+        """Return a login that takes up a session, or where that is gone its conversation, or without both a new one."""
+        if not session.session_id:
+            return await self.login(resumable=True, conversation_id=None)
+        kept = session.conversation_id is not None
+        way = {"session_id": session.session_id, "resume_token": session.resume_token, "last_seq": last_seq}
+        return await self.login(**way, conversation_id=session.conversation_id, resumable=True if kept else None)
 
     async def prepare_again(self) -> None:
         """Have a token at hand to come back with. Raises ``NoToken``."""

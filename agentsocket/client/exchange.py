@@ -46,14 +46,15 @@ class Request:
     frame: frames.ClientFrame
     inbox: Inbox[TaskEvent] | None = None
     resent: bool = False
-    answer: asyncio.Future[str] = field(default_factory=asyncio.Future)
+    answer: asyncio.Future[Any] = field(default_factory=asyncio.Future)
+    """The id where something was begun, a frame where something was asked for."""
 
     def __post_init__(self) -> None:
         # At once, so that what has no form in JSON fails where it comes from, and not at a resume.
         self.text = encode(self.frame)
 
-    def succeed(self, answer: str = "") -> None:
-        """Hand out the answer, which is the id where something was begun."""
+    def succeed(self, answer: object = "") -> None:
+        """Hand out the answer."""
         if not self.answer.done():
             self.answer.set_result(answer)
 
@@ -105,6 +106,15 @@ class Exchange:
         """By task id: the files and data of those."""
         self.questions: dict[tuple[str, str], asyncio.Task[None]] = {}
         """By task and input id: those that are being answered."""
+        self.newest = ""
+        """The task that was confirmed last."""
+
+    @property
+    def tasks(self) -> set[str]:
+        """The ids of the tasks in which somebody still has an interest."""
+        about = (frames.CancelRequest, frames.InputResponse)
+        asked = {request.frame.task_id for request in self.requests.values() if isinstance(request.frame, about)}
+        return {*self.streams, *asked, *(task_id for task_id, _ in self.questions)}
 
     # ---- Requests ----------------------------------------------------------------------------------------------------
 
@@ -117,6 +127,7 @@ class Exchange:
 
     async def confirm(self, frame: frames.AgentRequestReceived) -> None:
         """A task was started: tell who asked for it, or stop it where nobody waits any more."""
+        self.newest = frame.task_id
         request = self.requests.pop(frame.request_id or "", None)
         if request is None:
             return  # confirmed before a break already
@@ -127,8 +138,8 @@ class Exchange:
             self.streams[frame.task_id], self._shown[frame.task_id] = request.inbox, Shown()
         request.succeed(frame.task_id)
 
-    def answered(self, key: str, answer: str = "") -> None:
-        """A login, a logout or a refresh was answered."""
+    def answered(self, key: str, answer: object = "") -> None:
+        """A login, a logout, a refresh or a question about conversations was answered."""
         if request := self.requests.pop(key, None):
             request.succeed(answer)
 
@@ -141,7 +152,12 @@ class Exchange:
         no_id = () if frame.code in OF_NO_REQUEST else ("login", "logout")
         keys = (frame.request_id,) if frame.request_id else no_id
         if request := next((self.requests.pop(key) for key in keys if key in self.requests), None):
-            request.fail(error)
+            # A deletion that was sent again may find that it did its work before the break.
+            deletes = isinstance(request.frame, frames.DeleteConversation) and request.resent
+            if deletes and frame.code == ErrorCode.CONVERSATION_NOT_FOUND:
+                request.succeed()
+            else:
+                request.fail(error)
         else:
             logger.info("the server refused something: %s", frame.code)  # an answer sent again, mostly
 
@@ -243,7 +259,14 @@ class Exchange:
 
 def error_of(frame: frames.ErrorFrame) -> ServerError:
     """Return what an ``error`` is to whoever waits."""
-    return ServerError(frame.code, frame.message, frame.error_id, retry_after=frame.retry_after, scope=frame.scope)
+    return ServerError(
+        frame.code,
+        frame.message,
+        frame.error_id,
+        retry_after=frame.retry_after,
+        scope=frame.scope,
+        unsaved=bool(frame.unsaved),
+    )
 
 
 def retell(task: frames.TaskSnapshot) -> Iterator[AnyServerFrame]:

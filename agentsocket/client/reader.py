@@ -1,7 +1,7 @@
 """The reader of a client: what it does with each frame, and the way back when its connection is lost."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, NoReturn
 
 from websockets.exceptions import ConnectionClosed
@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed
 from agentsocket.client.credentials import Credentials
 from agentsocket.client.errors import ConnectionLost, NoToken, ServerError, TaskCancelled
 from agentsocket.client.exchange import Exchange, error_of, retell
+from agentsocket.client.fates import LOST, Fates
 from agentsocket.client.inbox import Inbox
 from agentsocket.client.link import ANSWER_WITHIN, Connection, may_reconnect, open_connection
 from agentsocket.client.renewal import Renewal
@@ -23,6 +24,8 @@ TRY_AGAIN: Final = {
     ErrorCode.RATE_LIMITED,
     ErrorCode.TOO_MANY_SESSIONS,
     ErrorCode.AUTHENTICATION_UNAVAILABLE,
+    ErrorCode.CONVERSATION_BUSY,
+    ErrorCode.STORE_UNAVAILABLE,
 }
 """Why a login may be refused now and granted later."""
 
@@ -51,6 +54,9 @@ class Reader:
         self.session: LoginResponse | None = None
         self.listeners: set[Inbox[str]] = set()
         self._last_seq = 0
+        self._fates = Fates(exchange, credentials.features)
+        self._kept = False
+        """Whether there is something of the conversation to go on with: nothing is kept before its first request."""
 
     async def run(self, socket: Connection, stable_after: float) -> None:
         """Read until there is no connection any more, then tell everybody.
@@ -76,6 +82,7 @@ class Reader:
             listener.end(error)
         why = str(error or "This client has closed the connection.")
         self._uploads.abandon(why)
+        self._fates.clear()
         await self._exchange.abandon(why)
         if socket is not None:
             await socket.end()
@@ -111,8 +118,9 @@ class Reader:
             case AgentResponseFrame():
                 exchange.conclude(frame)
             case frames.TaskCancelled():
-                exchange.end(frame.task_id, TaskCancelled("The task was cancelled."))
+                exchange.end(frame.task_id, TaskCancelled("The task was cancelled.", unsaved=bool(frame.unsaved)))
             case frames.AgentRequestReceived():
+                self._kept = True
                 await exchange.confirm(frame)
             case (
                 frames.UploadProgress(upload_id=upload_id)
@@ -122,15 +130,16 @@ class Reader:
                 self._uploads.take(upload_id, frame)
             case frames.ErrorFrame():
                 exchange.refuse(frame)
-            case LoginResponse() | frames.RefreshResponse() | frames.LogoutResponse():
-                self._take_answer(frame)
             case frames.TaskFrame():
                 await exchange.pass_on(frame)
+            case frame:
+                self._take_answer(frame)
 
-    def _take_answer(self, frame: LoginResponse | frames.RefreshResponse | frames.LogoutResponse) -> None:
+    def _take_answer(self, frame: AnyServerFrame | None) -> None:
         match frame:
             case LoginResponse():
                 self._last_seq = frame.last_seq or 0
+                self._kept = frame.memory is not None or frame.resumed is True
                 self._enter(frame)
                 self._exchange.answered("login", frame.session_id)
             case frames.RefreshResponse():
@@ -141,6 +150,13 @@ class Reader:
                 self._renewal.end()
                 self._uploads.abandon("The session has ended.")
                 self._exchange.answered("logout")
+            case (
+                frames.Conversations(request_id=str(key))
+                | frames.ConversationFrame(request_id=str(key))
+                | frames.ConversationUpdated(request_id=str(key))
+                | frames.ConversationDeleted(request_id=str(key))
+            ):
+                self._exchange.answered(key, frame)
 
     def _enter(self, session: LoginResponse) -> None:
         self.session = session
@@ -162,7 +178,8 @@ class Reader:
                 self._renewal.end()
                 self._tell_connection(connected=False)
                 if not (self.session and self.session.resume_token and may_reconnect(socket.close_code)):
-                    raise ConnectionLost(f"The connection was lost: {socket.fate or exc}.") from exc
+                    why = f"The connection was lost: {socket.fate or exc}."
+                    raise ConnectionLost(why, socket.close_code) from exc
             if loop.time() - since > stable_after:
                 delays = iter(self._backoff())
             socket, resumed = await self._resume(self.session, delays)
@@ -195,9 +212,7 @@ class Reader:
 
     async def _log_in_again(self, socket: Connection, session: LoginResponse) -> LoginResponse | None:
         """Return the answer, none where that is something else. Raises ``ServerError`` where it says to try again."""
-        login = await self._credentials.login(
-            session_id=session.session_id, resume_token=session.resume_token, last_seq=self._last_seq
-        )
+        login = await self._credentials.login_again(session, self._last_seq)
         try:
             await socket.say(encode(login))
             async with asyncio.timeout(ANSWER_WITHIN):
@@ -205,9 +220,11 @@ class Reader:
             match answer:
                 case LoginResponse() as response:
                     self.socket = socket
-                    token = response.resume_token or session.resume_token
-                    self._enter(response.model_copy(update={"resume_token": token, "tasks": None}))
+                    self._take_up(session, response)
                     return response
+                case frames.ErrorFrame(code=ErrorCode.CONVERSATION_NOT_FOUND) if not self._kept:
+                    session.session_id, session.conversation_id = "", None  # the next login begins another one
+                    return None
                 case frames.ErrorFrame(code=code) if code in TRY_AGAIN:
                     raise error_of(answer)
                 case frames.ErrorFrame(message=message):
@@ -217,15 +234,61 @@ class Reader:
             if self.socket is not socket:
                 await socket.end()
 
+    def _take_up(self, session: LoginResponse, response: LoginResponse) -> None:
+        if response.session_id != session.session_id:
+            self._last_seq = 0
+            self._fates.lose_session()
+        fields: dict[str, Any] = {"tasks": None, "resume_token": response.resume_token or session.resume_token}
+        if response.session_id == session.session_id:
+            fields["memory"] = session.memory
+        self._enter(response.model_copy(update=fields))
+
     async def _catch_up(self, socket: Connection, resumed: LoginResponse) -> None:
         """Say again what may not have arrived; where frames were lost, tell from the snapshots how the tasks stand."""
-        streams = set(self._exchange.streams)
-        for request in list(self._exchange.requests.values()):
-            request.resent = True
-            await socket.say(request.text)
+        requests = self._exchange.requests
+        later = {key for key, request in requests.items() if self._fates.waits_for(key, request)}
+        await self._say_again(socket, set(requests) - later)
         await self._uploads.go_on()
-        if resumed.lossless is not False:
-            return
+        if resumed.lossless is False:
+            await self._make_up(socket, resumed)
+        if self._fates.unknown and await self._settle(socket):
+            await self._say_again(socket, later)
+
+    async def _say_again(self, socket: Connection, keys: Collection[str]) -> None:
+        for key, request in list(self._exchange.requests.items()):
+            if key in keys:
+                request.resent = True
+                await socket.say(request.text)
+
+    async def _settle(self, socket: Connection) -> bool:
+        """Find out what became of what another session had. Where that cannot be told now, break the connection off."""
+
+        async def look_up(question: frames.GetConversation) -> frames.ConversationFrame:
+            await socket.say(encode(question))
+            async with asyncio.timeout(ANSWER_WITHIN):
+                while True:
+                    match frame := await self._receive(socket):
+                        case frames.ConversationFrame(request_id=question.request_id):
+                            return frame
+                        case frames.ErrorFrame(request_id=question.request_id):
+                            raise error_of(frame)
+                        case frames.ErrorFrame(task_id=str(task_id)) if self._fates.concerns(task_id):
+                            pass  # another session has never heard of it, and the conversation has
+                        case _:
+                            await self._dispatch(frame)
+
+        try:
+            await self._fates.settle(look_up)
+        except (ServerError, TimeoutError) as exc:
+            if isinstance(exc, TimeoutError) or exc.code in TRY_AGAIN:
+                socket.transport.abort()
+                return False
+            self._fates.give_up()
+        return True
+
+    async def _make_up(self, socket: Connection, resumed: LoginResponse) -> None:
+        """Tell from the snapshots how the tasks stand."""
+        streams = set(self._exchange.streams)
         before, self._last_seq = self._last_seq, resumed.last_seq or 0
         try:
             held = await self._await_confirmations(socket)
@@ -234,9 +297,12 @@ class Reader:
             raise
         self._exchange.have_gap()
         tasks = resumed.tasks or []
-        for task_id in streams - {task.task_id for task in tasks}:
-            error = ConnectionLost("The connection was lost for so long that the server forgot the task.")
-            self._exchange.end(task_id, error)
+        forgotten = streams - {task.task_id for task in tasks}
+        if resumed.conversation_id is not None:
+            self._fates.lose(forgotten)
+        else:
+            for task_id in forgotten:
+                self._exchange.end(task_id, ConnectionLost(LOST))
         for frame in (*(frame for task in tasks for frame in retell(task)), *held):
             await self._dispatch(frame)
 
@@ -248,7 +314,7 @@ class Reader:
         asked = {
             key: request.answer
             for key, request in self._exchange.requests.items()
-            if isinstance(request.frame, frames.AgentRequest)
+            if isinstance(request.frame, frames.AgentRequest) and not self._fates.waits_for(key, request)
         }
         held = []
         # One whose asker waits no longer does not hold up the others.

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from agentsocket.client.errors import ClientError
+from agentsocket.client.errors import UNSAVED, ClientError
 from agentsocket.client.exchange import TaskEvent
 from agentsocket.client.person import put_to_person
 from agentsocket.client.printing import Cleaner, amount, as_json, clean, cleaned, note, one_row, say, write_note
@@ -65,6 +65,8 @@ class Showing:
                 self._note(f"file: {told(event)}")
             case AgentResponseFrame(response=response):
                 self._conclude(response)
+                if event.unsaved:
+                    self._note(UNSAVED)
 
     def tell_upload(self, file: File, sent: int) -> None:
         """Show how far a file has been sent."""

@@ -15,6 +15,7 @@ async def made(make: Callable[[], T], undo: Callable[[T], object]) -> AsyncItera
     try:
         yield await asyncio.shield(making)
     finally:
-        await asyncio.wait([making])
+        if not making.done():  # else nothing is waited for: who is stopped just then would leave it as it is
+            await asyncio.wait([making])
         if not making.cancelled() and making.exception() is None:
             undo(making.result())

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import inspect
 import logging
 import os
 import sys
@@ -51,6 +52,13 @@ async def contained(awaitable: Awaitable[T]) -> T:
     """Await an agent's code, contained."""
     with CONTAINED:
         return await awaitable
+
+
+async def called(function: Callable[..., Any], *args: object) -> Any:
+    """Call a method that an agent may have, plain or async, contained. A plain one is called on the event loop."""
+    with CONTAINED:
+        result = function(*args)
+        return await result if inspect.isawaitable(result) else result
 
 
 def run(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:

@@ -114,3 +114,27 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+class KeptFolder:
+    """A folder whose files outlive the process; whoever keeps them says which."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def prepare(self) -> None:
+        """Make the folder, for nobody else to look into.
+
+        Raises:
+            OSError: if it cannot be made or written to.
+        """
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._path):
+            pass
+
+    def make(self) -> Path:
+        """Return the folder."""
+        return self._path
+
+    def remove(self) -> None:
+        """Leave it."""

@@ -36,6 +36,27 @@ class Shelf:
         self._holders, self._keep = holders, keep
         self._drafts: set[Draft] = set()
         self._files: dict[str, StoredFile] = {}
+        self._restored: set[str] = set()
+
+    def restore(self, files: Collection[StoredFile]) -> None:
+        """Have the files that its conversation has."""
+        self._files |= {file.id: file for file in files}
+        for file in files:
+            file.readable = True
+        self._restored |= {file.id for file in files}
+
+    async def keep(self, file: StoredFile) -> None:
+        """Have a file outlive the session.
+
+        Raises:
+            ProtocolError: ``files_unavailable``.
+        """
+        await self.store.keep(file)
+
+    async def keep_no_longer(self, file: StoredFile) -> None:
+        """Have a file go with the session again."""
+        with contextlib.suppress(ProtocolError):
+            await self.store.keep_no_longer(file)
 
     def attached(self, ids: Collection[str]) -> list[StoredFile]:
         """Return the files with these ids.
@@ -47,6 +68,10 @@ class Shelf:
             return [self._files[file_id] for file_id in ids]
         except KeyError:
             raise ProtocolError(ErrorCode.UNKNOWN_FILE, "This session has no such file.") from None
+
+    def readable(self) -> dict[str, StoredFile]:
+        """Return the files that the agent may read, by their ids."""
+        return {file.id: file for file in self._files.values() if file.readable}
 
     async def add(self, source: str | os.PathLike[str] | bytes, name: str | None, media_type: str | None) -> StoredFile:
         """Take a copy of a file of the agent's.
@@ -116,11 +141,15 @@ class Shelf:
             self.closed = True
             for stored in self._files.values():
                 self.store.withdraw(stored)
-            files: list[Draft | StoredFile] = [*self._files.values(), *self._drafts]
+            files: list[Draft | StoredFile] = [file for file in self._files.values() if not file.kept]
+            files += self._drafts
             with contextlib.suppress(ProtocolError):  # the store is closed, and with it all of them
                 await self.store.in_thread(_remove, [file.path for file in files])
             for file in files:
                 self.store.give_back(self._holders, file.size)
+            for stored in self._files.values():
+                if stored.kept and stored.id not in self._restored:
+                    self.store.leave(stored, self._holders[0], self._holders[1:])
             self._files.clear()
             self._drafts.clear()
 
@@ -134,7 +163,9 @@ class Shelf:
             except ProtocolError:
                 await self.drop(draft)
                 raise
-            return self.finish(draft)
+            file = self.finish(draft)
+            file.readable = True
+            return file
 
 
 def _type_of(name: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,9 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
+
 from agentsocket.containment.threads import Threads
-from agentsocket.files.folder import Folder
-from agentsocket.files.kinds import suffix_of
+from agentsocket.conversations.contract import KeptFile
+from agentsocket.files.folder import Folder, KeptFolder
+from agentsocket.files.kinds import clean_name, clean_type, suffix_of
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
 from agentsocket.settings import Settings
 
@@ -28,6 +33,23 @@ THREADS = 4
 
 MOST = 1000
 """Files that a session, a user or an address may have: empty ones take no bytes, but a place."""
+
+
+TOKEN = re.compile(r"[0-9a-f]{32}")
+
+ABOUT = ".about.json"
+"""The end of the name of what is told of a kept file; a file itself has one such part at most."""
+
+
+class About(BaseModel):
+    """What is written beside a kept file."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    name: str
+    media_type: str
+    size: int
 
 
 class Holder(NamedTuple):
@@ -49,9 +71,16 @@ class StoredFile:
     path: Path
     url: str
     threads: Threads = field(repr=False)
+    kept: bool = False
+    """Whether it outlives its session."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
-    attached: bool = False
-    """Whether a request has named it: then an agent may read it as long as the session is there."""
+    readable: bool = False
+    """Whether the agent may read it as long as the session is there: a request has named it, or it is its own."""
+
+    @property
+    def token(self) -> str:
+        """The secret part of its path."""
+        return self.url.rpartition("/")[2]
 
     async def read(self) -> bytes:
         """Return its bytes.
@@ -62,17 +91,25 @@ class StoredFile:
         return await asyncio.get_running_loop().run_in_executor(self.threads, self.path.read_bytes)
 
 
+def user_holder(user_id: str) -> Holder:
+    """Return the one that all files of a user count for."""
+    return Holder(f"user {user_id}", "user", "You have no room for more files.")
+
+
 class FileStore:
     """Counts files and finds them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kept_in: Path | None = None) -> None:
+        """Count by these settings; with ``kept_in`` files lie in that folder, and may outlive sessions and process."""
         self.settings = settings
         self.threads = Threads(THREADS, "files")
-        self._folder = Folder(settings.files_dir)
+        self._folder: Folder | KeptFolder = Folder(settings.files_dir) if kept_in is None else KeptFolder(kept_in)
         self._closed = False
         self._sizes: Counter[str] = Counter()
         self._numbers: Counter[str] = Counter()
         self._total = 0
+        self._left: dict[str, Sequence[Holder]] = {}
+        """Addresses that kept files count for, which no store knows of, by the files' tokens."""
         self._files: dict[str, StoredFile] = {}
 
     def prepare(self) -> None:
@@ -104,6 +141,13 @@ class FileStore:
     def give_back(self, holders: Sequence[Holder], size: int) -> None:
         """Count a file no longer."""
         self._count(holders, -size, -1)
+
+    def leave(self, file: StoredFile, session: Holder, others: Sequence[Holder]) -> None:
+        """Count a kept file no longer for its session, which has ended, but still for others."""
+        self._total += file.size
+        self._count([session], -file.size, -1)
+        if any(other.scope != "user" for other in others):
+            self._left[file.token] = others
 
     async def create(self, name: str) -> Path:
         """Return the path of a new, empty file, which ends as ``name`` does.
@@ -137,18 +181,90 @@ class FileStore:
 
     def publish(self, name: str, media_type: str, size: int, path: Path) -> StoredFile:
         """Return a file that is whole, and from now on is found by its path."""
-        token = secrets.token_hex(16)
-        url = f"{self.settings.base_path}{PATH}{token}"
-        file = self._files[token] = StoredFile(name, media_type, size, path, url, self.threads)
+        url = f"{self.settings.base_path}{PATH}{path.stem}"
+        file = self._files[path.stem] = StoredFile(name, media_type, size, path, url, self.threads)
         return file
 
     def find(self, path: str) -> StoredFile | None:
         """Return the file that is got by this path, without ``base_path``."""
-        return self._files.get(path.removeprefix(PATH)) if path.startswith(PATH) else None
+        if not path.startswith(PATH):
+            return None
+        token = path.removeprefix(PATH)
+        return self._files.get(token) or self._look_up(token)
 
     def withdraw(self, file: StoredFile) -> None:
         """Give a file to nobody any more."""
-        self._files.pop(file.url.rpartition("/")[2], None)
+        self._files.pop(file.token, None)
+
+    async def keep(self, file: StoredFile) -> None:
+        """Have a file outlive its session.
+
+        Raises:
+            ProtocolError: ``files_unavailable``.
+        """
+        if not file.kept:
+            about = About(id=file.id, name=file.name, media_type=file.media_type, size=file.size)
+            await self.in_thread(_about(file).write_bytes, to_json(about))
+            file.kept = True
+
+    async def keep_no_longer(self, file: StoredFile) -> None:
+        """Have a file that was to be kept go with its session again.
+
+        Raises:
+            ProtocolError: ``files_unavailable``.
+        """
+        file.kept = False
+        await self.in_thread(_about(file).unlink, missing_ok=True)
+
+    async def restore(self, files: Sequence[KeptFile]) -> list[StoredFile]:
+        """Return those of these kept files that are still there."""
+        found = await self.in_thread(lambda: [self._look_up(file.token) for file in files])
+        return [file for file in found if file is not None]
+
+    async def discard(self, owner: str | None, files: Sequence[KeptFile]) -> None:
+        """Remove kept files of this owner's, and count them no longer."""
+        await self.in_thread(self._remove, [file.token for file in files])
+        for file in files:
+            self._files.pop(file.token, None)
+            others = self._left.pop(file.token, ())
+            self.give_back(others if owner is None else [user_holder(owner)], file.size)
+
+    async def sweep(self, files: Sequence[tuple[str | None, KeptFile]]) -> None:
+        """Count the files that are kept, and remove all others: no session has them any more.
+
+        What is called as no file of ours is left alone: the folder may be somebody's.
+        """
+        for owner, file in files:
+            self._count([] if owner is None else [user_holder(owner)], file.size, 1)
+        tokens = {file.token for _, file in files}
+
+        def remove() -> None:
+            for path in self._folder.make().iterdir():
+                token = path.name.partition(".")[0]
+                if TOKEN.fullmatch(token) and token not in tokens and not path.is_dir():
+                    path.unlink()
+
+        await self.in_thread(remove)
+
+    def _look_up(self, token: str) -> StoredFile | None:
+        """Return a kept file that no session has."""
+        if not isinstance(self._folder, KeptFolder) or not TOKEN.fullmatch(token):
+            return None
+        try:
+            about = About.model_validate_json((self._folder.make() / f"{token}{ABOUT}").read_bytes())
+            path = self._folder.make() / f"{token}{suffix_of(about.name)}"
+            if path.stat().st_size != about.size:
+                return None
+        except (OSError, ValueError):  # it is gone, or somebody has been at it
+            return None
+        url = f"{self.settings.base_path}{PATH}{token}"
+        name, media_type = clean_name(about.name), clean_type(about.media_type)
+        return StoredFile(name, media_type, about.size, path, url, self.threads, kept=True, id=about.id)
+
+    def _remove(self, tokens: Sequence[str]) -> None:
+        for token in tokens:
+            for path in self._folder.make().glob(f"{token}*"):
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove all that is left."""
@@ -164,3 +280,7 @@ class FileStore:
             self._numbers[holder.name] += number
             if not self._numbers[holder.name]:
                 del self._sizes[holder.name], self._numbers[holder.name]
+
+
+def _about(file: StoredFile) -> Path:
+    return file.path.with_name(f"{file.token}{ABOUT}")

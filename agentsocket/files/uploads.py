@@ -53,7 +53,7 @@ class Uploads:
 
     async def _cancel(self, upload_id: str) -> None:
         upload = self._uploads.pop(upload_id, None)
-        if isinstance(upload, Draft) or (upload is not None and not upload.attached):
+        if isinstance(upload, Draft) or (upload is not None and not upload.readable):
             await self._shelf.drop(upload)
 
     async def _begin(self, frame: UploadStart) -> Draft:

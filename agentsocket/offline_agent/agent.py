@@ -11,15 +11,16 @@ import logging
 import os
 import re
 import secrets
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
+
+from pydantic import JsonValue
 
 from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.contract import Agent, AgentError, Turn
 from agentsocket.offline_agent.attached import READ_ATTACHMENT, by_name
 from agentsocket.offline_agent.conversation import (
-    Exchange,
+    Past,
     is_about_files,
     not_understood,
     paragraphs,
@@ -27,13 +28,11 @@ from agentsocket.offline_agent.conversation import (
     plan,
     reply,
 )
+from agentsocket.offline_agent.memory import read, written
 from agentsocket.offline_agent.tool import TOOL_CONTEXT, Tool, ToolContext, ToolError
 from agentsocket.offline_agent.toolbox import TOOLS
 from agentsocket.offline_agent.understanding import MAX_CALLS, MAX_MESSAGE, Call, understand
 from agentsocket.protocol.events import AgentOutput, AgentReasoning, ToolCall, ToolResult
-
-MAX_EXCHANGES = 50
-"""Remembered in a session; the oldest are forgotten first."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,25 +59,35 @@ class OfflineAgent:
         self._tools = tools
         self._tick = tick
         self._notes: list[str] = []
-        self._history: deque[Exchange] = deque(maxlen=MAX_EXCHANGES)
+        self._past = Past()
 
     async def run(self, message: str, turn: Turn) -> str:
         """Answer one message. Only a run that gets to its end is remembered."""
-        history = list(self._history)
         TOOL_CONTEXT.set(ToolContext(turn, self._notes, self._tick))
-        calls, answer = await self._answer(message, history, turn)
+        calls, answer = await self._answer(message, self._past, turn)
         await _say(f"\n\n{answer}" if calls else answer, turn)
-        self._history.append(Exchange(message[:MAX_MESSAGE], calls, answer))
+        self._past = self._past.then(message, calls, answer)
         return answer
 
-    async def _answer(self, message: str, history: Sequence[Exchange], turn: Turn) -> tuple[list[Call], str]:
+    def save(self) -> JsonValue:
+        """Return what is remembered."""
+        return written(self._notes, self._past)
+
+    def load(self, memory: JsonValue) -> None:
+        """Remember what an earlier instance did.
+
+        Raises:
+            ValueError: if it is no memory of this agent's.
+        """
+        self._notes, self._past = read(memory, self._tools)
+
+    async def _answer(self, message: str, past: Past, turn: Turn) -> tuple[list[Call], str]:
         attached = [Call(READ_ATTACHMENT, {"name": name}) for name in by_name(turn)]
         if len(message) > MAX_MESSAGE:
             calls = attached[:MAX_CALLS]
             too_long = f"I read messages of up to {MAX_MESSAGE} characters, and this one has {len(message)}."
             return calls, paragraphs([*await _run_tools(calls, turn), too_long])
-        earlier = [call for exchange in history for call in exchange.calls]
-        request = understand(message, self._tools, earlier[-1] if earlier else None)
+        request = understand(message, self._tools, past.call)
         wanted = attached + request.calls
         calls = wanted[:MAX_CALLS]
         unread = [part for part in request.unread if not (attached and is_about_files(part))]
@@ -88,10 +97,10 @@ class OfflineAgent:
             sentences.append(f"I do at most {MAX_CALLS} things at a time, so I have left out the rest.")
         # What is left goes to small talk: a part of the message, or all of it where no tool was asked for.
         rest = unread or ([] if calls else [message])
-        return calls, paragraphs(sentences + self._talk(rest, history, alone=not calls))
+        return calls, paragraphs(sentences + self._talk(rest, past, alone=not calls))
 
-    def _talk(self, parts: Sequence[str], history: Sequence[Exchange], *, alone: bool) -> list[str]:
-        replies = {part: reply(part, history, self._tools) for part in parts}
+    def _talk(self, parts: Sequence[str], past: Past, *, alone: bool) -> list[str]:
+        replies = {part: reply(part, past, self._tools) for part in parts}
         sentences = [sentence for sentence in replies.values() if sentence]
         if lost := [part for part, sentence in replies.items() if not sentence]:
             sentences.append(not_understood(lost, self._tools) if alone else partly_understood(lost))

@@ -39,6 +39,11 @@ class LocalFile(NamedTuple):
     size: int
     path: Path
 
+    @property
+    def id(self) -> str:
+        """There is one file of a name."""
+        return self.name
+
     async def read(self) -> bytes:
         """Return its bytes."""
         return await asyncio.to_thread(self.path.read_bytes)
@@ -50,6 +55,7 @@ class Terminal:
     context = Context("")
     params: Mapping[str, JsonValue] = MappingProxyType({})
     features = ("reasoning", "progress", "files")
+    session_files: Mapping[str, Attachment] = MappingProxyType({})
     ended = False
 
     def __init__(self, attachments: Sequence[Attachment] = ()) -> None:

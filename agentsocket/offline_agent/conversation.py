@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentsocket.offline_agent.tool import Tool, quoted
-from agentsocket.offline_agent.understanding import Call
+from agentsocket.offline_agent.understanding import MAX_MESSAGE, Call
 
-_EARLIER_SHOWN = 5
+EARLIER_SHOWN = 5
+"""Messages that are told of when somebody asks for the earlier ones; of more nothing is remembered."""
+
+MAX_ANSWER = 50_000
+"""Characters of an answer that are remembered."""
 
 _ABOUT_ME: Final = "I am the built-in offline agent: I have a few tools, but no language model and no network."
 _INSTEAD_OF_ME: Final = (
@@ -40,20 +44,27 @@ _PARTING = re.compile(r"\s*(?:good ?bye|bye|see you|good night)\b", re.IGNORECAS
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """One message and its answer."""
+class Past:
+    """What is remembered of the conversation so far."""
 
-    message: str
-    calls: Sequence[Call]
-    answer: str
+    messages: Sequence[str] = ()
+    """The last ones, oldest first."""
+    answer: str = ""
+    call: Call | None = None
+    """The last one that was asked for."""
+
+    def then(self, message: str, calls: Sequence[Call], answer: str) -> "Past":
+        """Return it with one exchange more."""
+        messages = [*self.messages, message[:MAX_MESSAGE]][-EARLIER_SHOWN:]
+        return Past(messages, answer[:MAX_ANSWER], calls[-1] if calls else self.call)
 
 
-def reply(text: str, history: Sequence[Exchange], tools: Sequence[Tool]) -> str | None:
+def reply(text: str, past: Past, tools: Sequence[Tool]) -> str | None:
     """Answer small talk, a call for help, or a question about the conversation; None where it is neither."""
     if _EARLIER.search(text):
-        return _earlier(history)
+        return _earlier(past.messages)
     if _MY_ANSWER.search(text):
-        return f"I said: {history[-1].answer}" if history else "I have not said anything yet."
+        return f"I said: {past.answer}" if past.messages else "I have not said anything yet."
     if _HELP.search(text):
         return f"{_ABOUT_ME} {abilities(tools)}"
     if _THANKS.search(text):
@@ -111,10 +122,10 @@ def _lost(unread: Sequence[str]) -> str:
     return f"I did not understand {named}." if named else "There was nothing to read in your message."
 
 
-def _earlier(history: Sequence[Exchange]) -> str:
-    if not history:
-        return "This is the first thing that you have asked me in this session."
-    asked = [quoted(exchange.message) for exchange in history[-_EARLIER_SHOWN:]]
+def _earlier(messages: Sequence[str]) -> str:
+    if not messages:
+        return "This is the first thing that you have asked me in this conversation."
+    asked = [quoted(message) for message in messages]
     if len(asked) == 1:
         return f"Before this, you said {asked[0]}."
     return f"Before this, you said {', '.join(asked[:-1])} and then {asked[-1]}."

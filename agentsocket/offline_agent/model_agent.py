@@ -8,14 +8,16 @@ import os
 import re
 from collections.abc import Callable
 from inspect import Parameter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pydantic_ai
+from pydantic import JsonValue
 from pydantic_ai.exceptions import AgentRunError, ToolFailed
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.tools import RunContext
 
 from agentsocket.agent.adapters.frameworks import adapt
+from agentsocket.agent.adapters.pydantic_ai import FORM, PydanticAIAgent
 from agentsocket.agent.adapters.threads import in_thread
 from agentsocket.agent.contract import AgentError, Turn
 from agentsocket.offline_agent.attached import READ_ATTACHMENT
@@ -33,6 +35,9 @@ INSTRUCTIONS: Final = (
 )
 OLLAMA: Final = "http://localhost:11434/v1"
 """Where Ollama listens unless it is told otherwise."""
+
+NOTES: Final = "notes"
+"""What they are called beside the conversation."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ class ModelAgent:
         self._name = name
         self._tick = tick
         self._notes: list[str] = []
-        self._conversation = adapt(_agent(name))
+        self._conversation = cast("PydanticAIAgent", adapt(_agent(name)))
 
     async def run(self, message: str, turn: Turn) -> str | AgentResponse:
         """Answer one message. Only a run that gets to its end is remembered.
@@ -66,6 +71,22 @@ class ModelAgent:
             return await self._conversation.run(message, turn)
         except AgentRunError as exc:
             raise AgentError(advice(self._name, exc, [file.name for file in turn.attachments])) from exc
+
+    async def save(self) -> JsonValue:
+        """Return what is remembered: the conversation in the framework's own form, and the notes.
+
+        Raises:
+            ValueError: if it is too large.
+        """
+        return await self._conversation.memory.save(FORM, {NOTES: list(self._notes)})
+
+    def load(self, memory: JsonValue) -> None:
+        """Remember what an earlier instance did, whatever its model was.
+
+        Raises:
+            ValueError: if it is no memory of this agent's; so do ``TypeError`` and ``LookupError``.
+        """
+        self._notes = self._conversation.memory.load(FORM, memory)[NOTES]
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Notes: what the person asked to be remembered, for as long as the session lasts."""
+"""Notes: what the person asked to be remembered, for as long as the conversation lasts."""
 
 import re
 from typing import Final
@@ -15,7 +15,7 @@ _NO_TOPIC: Final = frozenset(("a", "an", "the", "my", "your", "our", "is", "are"
 
 
 async def remember(note: str) -> str:
-    """Keep a note for the rest of this session.
+    """Keep a note for the rest of this conversation.
 
     Args:
         note: The note, in the person's own words; at most 500 characters.
@@ -26,11 +26,11 @@ async def remember(note: str) -> str:
     if len(notes) >= MAX_NOTES:
         raise ToolError(f"I have {MAX_NOTES} notes already and cannot keep more; you can ask me to delete them all.")
     notes.append(note)
-    return f'I will remember this for as long as our session lasts: "{note}".'
+    return f'I will remember this for as long as our conversation lasts: "{note}".'
 
 
 async def recall_notes(about: str = "") -> str:
-    """Recall the notes kept in this session.
+    """Recall the notes kept in this conversation.
 
     Args:
         about: A few words that the notes must contain; empty for all notes.
@@ -44,7 +44,7 @@ async def recall_notes(about: str = "") -> str:
 
 
 async def delete_all_notes() -> str:
-    """Delete all notes of this session, once the person has approved it."""
+    """Delete all notes of this conversation, once the person has approved it."""
     context = TOOL_CONTEXT.get()
     # Notes that come while the person thinks are not among those that they were asked about.
     doomed = list(context.notes)

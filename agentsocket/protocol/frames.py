@@ -59,6 +59,7 @@ class Login(ClientFrame):
     agent: Optional[str] = None
     features: Optional[Annotated[list[Feature], Field(max_length=MAX_FEATURES)]] = None
     params: Optional[dict[str, JsonValue]] = None
+    conversation_id: Optional[KnownId] = None
 
 
 class AgentRequest(ClientFrame):
@@ -120,6 +121,50 @@ class UploadCancel(ClientFrame):
 
     event = "upload_cancel"
     upload_id: UploadId
+
+
+PageSize = Annotated[int, Field(ge=1, le=100)]
+
+# As ``next`` has it.
+Cursor = Annotated[str, Field(max_length=256)]
+
+MAX_TITLE = 200  # characters of a conversation's title
+
+
+class ListConversations(ClientFrame):
+    """Ask for the user's conversations, newest first; ``before`` is the ``next`` of the page before."""
+
+    event = "list_conversations"
+    limit: PageSize = 50
+    before: Optional[Cursor] = None
+    request_id: Optional[RequestId] = None
+
+
+class GetConversation(ClientFrame):
+    """Ask for the turns of a conversation; without an id, of the session's own."""
+
+    event = "get_conversation"
+    conversation_id: Optional[KnownId] = None
+    limit: PageSize = 50
+    before: Optional[Cursor] = None
+    request_id: Optional[RequestId] = None
+
+
+class RenameConversation(ClientFrame):
+    """Give a conversation another title."""
+
+    event = "rename_conversation"
+    conversation_id: KnownId
+    title: Annotated[str, Field(min_length=1, max_length=MAX_TITLE)]
+    request_id: Optional[RequestId] = None
+
+
+class DeleteConversation(ClientFrame):
+    """Delete a conversation, its files and its memory. There is no way back."""
+
+    event = "delete_conversation"
+    conversation_id: KnownId
+    request_id: Optional[RequestId] = None
 
 
 class Refresh(ClientFrame):
@@ -215,6 +260,8 @@ class LoginResponse(ServerFrame):
     agents: Optional[list[AgentCard]] = None
     user: Optional[UserCard] = None
     expires_in: Optional[float] = None
+    conversation_id: Optional[str] = None
+    memory: Optional[Literal["restored", "none"]] = None
 
 
 class RefreshResponse(ServerFrame):
@@ -239,6 +286,73 @@ class UploadComplete(ServerFrame):
     event = "upload_complete"
     upload_id: str
     file_id: str
+
+
+class ConversationCard(Event):
+    """A conversation, as a list shows it. Times are RFC 3339, in UTC."""
+
+    conversation_id: str
+    title: str
+    agent: str
+    created_at: str
+    updated_at: str
+    turns: int
+    running: bool
+
+
+class Conversations(ServerFrame):
+    """The user's conversations, newest first. Neither numbered nor kept, like all answers about conversations."""
+
+    event = "conversations"
+    conversations: list[ConversationCard]
+    next: Optional[str] = None
+    request_id: Optional[str] = None
+
+
+class ConversationTurn(Event):
+    """One turn of a conversation: what was asked, what came of it, and the answer."""
+
+    task_id: str
+    message: str
+    request_id: Optional[str] = None
+    attachments: Optional[list[AgentFile]] = None
+    status: Literal["running", "completed", "cancelled", "failed", "interrupted"]
+    started_at: str
+    ended_at: Optional[str] = None
+    events: list[dict[str, JsonValue]]
+    response: Optional[str] = None
+    result: Optional[JsonValue] = None
+    error: Optional[dict[str, JsonValue]] = None
+    usage: Optional[dict[str, JsonValue]] = None
+
+
+class ConversationFrame(ServerFrame):
+    """The turns of a conversation, oldest first; ``next`` asks for those before them."""
+
+    event = "conversation"
+    conversation_id: str
+    title: str
+    agent: str
+    turns: list[ConversationTurn]
+    next: Optional[str] = None
+    request_id: Optional[str] = None
+
+
+class ConversationUpdated(ServerFrame):
+    """A conversation has another title."""
+
+    event = "conversation_updated"
+    conversation_id: str
+    title: str
+    request_id: Optional[str] = None
+
+
+class ConversationDeleted(ServerFrame):
+    """A conversation is gone."""
+
+    event = "conversation_deleted"
+    conversation_id: str
+    request_id: Optional[str] = None
 
 
 class AgentRequestReceived(TaskFrame):
@@ -298,13 +412,19 @@ class InputRequiredFrame(PendingInput, TaskFrame):
     event = "input_required"
 
 
-class AgentResponseFrame(AgentResponse, TaskFrame):
+class TerminalFrame(TaskFrame):
+    """The last frame of a task. ``unsaved`` where it could not be stored, or what the agent remembers could not."""
+
+    unsaved: Optional[bool] = None
+
+
+class AgentResponseFrame(AgentResponse, TerminalFrame):
     """The task has ended well. Terminal."""
 
     event = "agent_response"
 
 
-class TaskCancelled(TaskFrame):
+class TaskCancelled(TerminalFrame):
     """The task has stopped: its coroutine has ended. Terminal."""
 
     event = "task_cancelled"
@@ -323,6 +443,7 @@ class ErrorFrame(ServerFrame):
     retry_after: Optional[float] = None
     scope: Optional[Literal["session", "user", "server"]] = None
     agents: Optional[list[AgentCard]] = None
+    unsaved: Optional[bool] = None
 
     @classmethod
     def of(cls, error: ProtocolError) -> Self:
@@ -344,12 +465,19 @@ class LogoutResponse(ServerFrame):
 
 
 Upload = UploadStart | UploadChunk | UploadCancel
-AnyClientFrame = Login | AgentRequest | CancelRequest | InputResponse | Upload | Refresh | Heartbeat | Logout
+AboutConversations = ListConversations | GetConversation | RenameConversation | DeleteConversation
+AnyClientFrame = (
+    Login | AgentRequest | CancelRequest | InputResponse | Upload | AboutConversations | Refresh | Heartbeat | Logout
+)
 AnyServerFrame = (
     LoginResponse
     | RefreshResponse
     | UploadProgress
     | UploadComplete
+    | Conversations
+    | ConversationFrame
+    | ConversationUpdated
+    | ConversationDeleted
     | AgentRequestReceived
     | ToolCallFrame
     | ToolResultFrame

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 from pydantic_core import to_json
 
@@ -27,6 +27,13 @@ from agentsocket.telemetry.logs import IDS
 logger = logging.getLogger("agentsocket.task")
 
 
+class KeepEnd(Protocol):
+    """Keeps how a task ended, and has it say so then."""
+
+    def __call__(self, task: "AgentTask", status: Ending, frame: bytes) -> None:
+        """Do so; does not wait."""
+
+
 class AgentTask:
     """Runs ``agent.run`` as an asyncio task of its own, and says its one terminal frame when that has ended.
 
@@ -45,19 +52,30 @@ class AgentTask:
     ) -> None:
         self.id = turn.speech.task_id
         self.turn = turn
+        self.started = False
+        """Whether its client was told that it is accepted, which may have to be kept first."""
         self.abandoned = False
         """Whether its terminal frame was said although it still ran."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the terminal frame is said."""
         self._instance, self._message, self._log, self._on_end = instance, message, log, on_end
+        self.keep_end: KeepEnd | None = None
+        """Keeps how it ends, where that is kept."""
+        self._task: asyncio.Task[None] | None = None
+        self._ends = False
+        """Whether it is settled how it ends, although that may still have to be kept."""
         self._error_id: str | None = None
         self._stopped_for: ErrorCode | Literal["cancel"] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, *, timeout: float | None, cancel_timeout: float) -> None:
         """Run. After ``timeout`` seconds it is stopped; one that resists ``cancel_timeout`` seconds is abandoned."""
+        self.started = True
         self._cancel_timeout = cancel_timeout
         self._log_ids = f"{IDS.get()} task={self.id}"  # of whoever asks: the instance's context has those of the login
+        if self._stopped_for is not None:  # while it was being kept
+            self._end("cancelled", encode(TaskCancelled(task_id=self.id)))
+            return
         run = self._run()
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(run, name=f"agent task {self.id}", context=self._instance.variables.copy())
@@ -68,7 +86,7 @@ class AgentTask:
     @property
     def done(self) -> bool:
         """Whether the agent's coroutine has ended."""
-        return self._task.done()
+        return self._task is None or self._task.done()
 
     def cancel(self) -> None:
         """Stop it. Its ``task_cancelled`` comes when it has really ended."""
@@ -76,7 +94,7 @@ class AgentTask:
 
     def abandon(self) -> None:
         """Say that it could not be stopped, and wait for it no longer."""
-        if self._task.done() or self.abandoned:
+        if self._task is None or self._task.done() or self._ends:
             return
         logger.warning("task %s does not stop: it is abandoned, and still runs", self.id)
         self.abandoned = True
@@ -91,13 +109,15 @@ class AgentTask:
         frame = response_frame(self.id, clean(answer)) if isinstance(answer, str) else await self._answered(answer)
         if self._stopped_for is None:
             # Here and not in the callback, which would come an iteration later.
-            self._task.remove_done_callback(self._done)
+            cast("asyncio.Task[None]", self._task).remove_done_callback(self._done)
             self._end("completed", frame)
 
     def _stop(self, reason: ErrorCode | Literal["cancel"]) -> None:
-        if self._stopped_for is not None or self.over.done() or self._task.done():
+        if self._stopped_for is not None or self._ends or (self._task is not None and self._task.done()):
             return  # one terminal frame serves every cancel
         self._stopped_for = reason
+        if self._task is None:
+            return  # it is not started then
         self._clear_timer()
         self._timer = asyncio.get_running_loop().call_later(self._cancel_timeout, self.abandon)
         self.turn.stop()
@@ -114,7 +134,8 @@ class AgentTask:
             self._error_id = self._log_failure(failure)
         if self.abandoned:
             logger.warning("task %s, which was abandoned, has ended", self.id)
-            self._on_end(self)
+            if self.over.done():
+                self._on_end(self)
         elif self._stopped_for == "cancel":
             self._end("cancelled", encode(TaskCancelled(task_id=self.id)))
         elif self._stopped_for == ErrorCode.AGENT_TIMEOUT:
@@ -148,8 +169,18 @@ class AgentTask:
 
     def _end(self, status: Ending, frame: bytes) -> None:
         self._clear_timer()
+        self._ends = True
         logger.debug("task %s ends: %s", self.id, status)
         self.turn.end(unfinished="The task ended before this tool did.")
+        if self.keep_end is None:
+            self.say_end(status, frame)
+        else:
+            self.keep_end(self, status, frame)
+
+    def say_end(self, status: Ending, frame: bytes, *, unsaved: bool = False) -> None:
+        """Say the terminal frame, now that how it ended is kept where it is to be."""
+        if unsaved:
+            frame = b'%s,"unsaved":true}}' % frame[:-2]
         if self._log.ends is not None:
             speech = self.turn.speech
             end = End(status, self._log.last_seq + 1, frame, speech.text, speech.shown)

@@ -47,6 +47,14 @@ def newest(text: bytes, size: int) -> str:
     return part
 
 
+def oldest(text: str, size: int) -> str:
+    """Return the beginning of a clean text, as much of it as takes at most ``size`` bytes as JSON."""
+    part = text[: max(0, size)]
+    while part and len(to_json(part)) > size:
+        part = part[: -(len(part) // 8 + 1)]
+    return part
+
+
 def as_text(value: Any) -> str:
     """Return any value as clean text."""
     try:

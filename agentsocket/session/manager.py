@@ -1,8 +1,6 @@
 """All sessions of the process: how they begin, are taken up again and end, and what they may use together."""
 
 import asyncio
-import contextvars
-import functools
 import hmac
 import logging
 import secrets
@@ -10,20 +8,32 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from agentsocket.agent.callables import UnknownKind, kind_of
-from agentsocket.agent.card import card
-from agentsocket.agent.contract import Agent, AgentFactory, Context
-from agentsocket.containment.exits import CONTAINED, contained
-from agentsocket.containment.stopping import failure_of, outcome
-from agentsocket.containment.threads import THREADS, Threads
+from agentsocket.agent.contract import AgentFactory, Context
+from agentsocket.containment.threads import Threads
+from agentsocket.conversations.contract import StoreError
+from agentsocket.conversations.engines import folder_beside, store_for
 from agentsocket.files.shelf import Shelf
-from agentsocket.files.store import FileStore, Holder
+from agentsocket.files.store import FileStore, Holder, user_holder
 from agentsocket.identity.user import User
+from agentsocket.protocol.codec import encode
 from agentsocket.protocol.errors import ErrorCode, ProtocolError
-from agentsocket.protocol.frames import AgentCard, AgentRequest, Login, LoginResponse, LogoutResponse
-from agentsocket.session.agent_task import AgentTask, all_over, told
+from agentsocket.protocol.frames import (
+    AboutConversations,
+    AgentRequest,
+    ListConversations,
+    Login,
+    LoginResponse,
+    LogoutResponse,
+)
+from agentsocket.protocol.frames import (
+    Conversations as ConversationsFrame,
+)
+from agentsocket.session.agent_task import AgentTask, all_over
 from agentsocket.session.budget import Budget
+from agentsocket.session.conversations import Conversations
 from agentsocket.session.instance import Instance
+from agentsocket.session.keeper import Keeper
+from agentsocket.session.making import AgentMaker
 from agentsocket.session.places import Claim, Places
 from agentsocket.session.session import Client, Session
 from agentsocket.session.users import Users
@@ -50,28 +60,21 @@ class SessionManager:
         self.shutting_down = False
         self.threads = Threads(settings.max_threads, "agent-thread")
         """Where synchronous agents and tools run."""
-        self._makers = Threads(settings.max_threads, "agent-factory")
-        """Where synchronous factories run: a login does not wait behind hung calls."""
-        self._agents = agents
-        self._for_context = {name: _takes_context(create_agent) for name, create_agent in agents.items()}
-        self.files = FileStore(settings)
+        self.maker = AgentMaker(settings, agents, self.threads, self.keep)
+        self.conversations: Conversations | None = None
+        if settings.store is None:
+            self.files = FileStore(settings)
+        else:
+            self.files = FileStore(settings, settings.files_dir or folder_beside(settings.store))
+            self.conversations = Conversations(settings, store_for(settings.store), self.files)
         self._places = Places(settings.max_sessions)
         self._users = Users(settings)
         self._kept: set[asyncio.Task[Any]] = set()
 
-    @functools.cached_property
-    def _cards(self) -> list[AgentCard]:
-        cards = [card(name, create_agent) for name, create_agent in self._agents.items()]
-        return [each.model_copy(update={"starters": None}) for each in cards]
-
-    def cards(self, user: User | None) -> list[AgentCard]:
-        """Return the agents that a login of this user may name, without their starters."""
-        return self._cards if user is None else [each for each in self._cards if user.may_have(each.name)]
-
     def wanted(self, login: Login) -> str:
         """Return the name of the agent that a login is for: the session's, the one that it names, or the first."""
         session = self.sessions.get(login.session_id or "")
-        return login.agent or next(iter(self._agents)) if session is None else session.context.agent
+        return login.agent or self.maker.default if session is None else session.context.agent
 
     def new_agent(self, login: Login, visitor: Visitor) -> Instance | Awaitable[Instance]:
         """Make the agent of a new session; one that takes its time is to be awaited at once.
@@ -80,31 +83,85 @@ class SessionManager:
             ProtocolError: ``shutting_down``, ``too_many_sessions`` or ``agent_unavailable``; so may the awaiting.
         """
         self._refuse_while_shutting_down()
-        name = self._choose(login, visitor.user)
+        name = self.maker.choose(login, visitor.user)
         claims = self._claims(visitor)
         going = self._places.in_the_way(claims)
-        context = Context(secrets.token_hex(16), visitor.user, login.params or {}, name, visitor.address)
-        variables = contextvars.copy_context()
-        variables.run(THREADS.set, self._makers)
-        try:
-            with CONTAINED:
-                given = (context,) if self._for_context[name] else ()
-                agent = variables.run(self._agents[name], *given)
-        except BaseException as exc:  # a factory may raise anything
-            raise _unavailable(exc) from exc
+        made = self.maker.make(Context(secrets.token_hex(16), visitor.user, login.params or {}, name, visitor.address))
         for idle in going:
             logger.debug("session %s ends: it waits for its client, and another one needs its place", idle.id)
             self.end(idle)
-        if not isinstance(agent, Awaitable):
-            return self._instance(agent, context, variables)
+        if not isinstance(made, Awaitable):
+            return made
         shares = [claim.share for claim in claims]
         self._places.take(shares)
-        return self._expect_agent(agent, context, variables, shares)
+        return self._expect_agent(made, shares)
 
-    def open(self, login: Login, instance: Instance, visitor: Visitor) -> tuple[Session, LoginResponse]:
+    def continues(self, login: Login) -> bool:
+        """Whether a login names a conversation, where those are kept."""
+        return self.conversations is not None and login.conversation_id is not None
+
+    def counts_conversations(self, visitor: Visitor) -> bool:
+        """Whether it is to be looked up how many conversations this visitor has."""
+        return self.conversations is not None and visitor.user is not None
+
+    async def tell(self, frame: AboutConversations, session: Session) -> bytes:
+        """Return the frame that answers a question about conversations.
+
+        Raises:
+            ProtocolError: what ``Conversations.answer`` raises.
+        """
+        if self.conversations is not None:
+            return await self.conversations.answer(frame, session)
+        if isinstance(frame, ListConversations):
+            return encode(ConversationsFrame(conversations=[], request_id=frame.request_id))
+        raise ProtocolError(ErrorCode.CONVERSATION_NOT_FOUND, "This server keeps no conversations.")
+
+    async def open_kept(self, login: Login, visitor: Visitor) -> tuple[Session, LoginResponse]:
+        """Open a session where conversations are kept: of a new one, of one that goes on, or the living one of it.
+
+        Raises:
+            ProtocolError: as ``new_agent``, and what ``Conversations.claim`` and ``check_room`` raise.
+        """
+        conversations = self.conversations
+        assert conversations is not None  # noqa: S101  # whoever calls this has looked
+        self._refuse_while_shutting_down()
+        if login.conversation_id is None:
+            await conversations.check_room(visitor)
+            instance = await self._made(login, visitor)
+            return self.open(login, instance, visitor, conversations.begin(instance.context.agent, visitor))
+        place = await conversations.claim(login, visitor)
+        if isinstance(place, Session):
+            return self._take_over(place, login, visitor)
+        entered = False
+        try:
+            instance = await self._made(login.model_copy(update={"agent": place.conversation.agent}), visitor)
+            try:
+                restored = await conversations.restore(place, instance)
+                files = await self.files.restore(place.files)
+            except BaseException:
+                self.maker.close(instance)
+                raise
+            session, response = self.open(login, instance, visitor, conversations.keeper(place))
+            entered = True
+        finally:
+            if not entered:
+                conversations.give_up(place.conversation.id)
+        session.restore(files)
+        response.memory = "restored" if restored else "none"
+        return session, response
+
+    def ended(self, session: Session) -> None:
+        """Let others have the conversation of a session that has ended."""
+        if self.conversations is not None and session.keeper is not None:
+            self.conversations.give_up(session.keeper.conversation.id)
+
+    def open(
+        self, login: Login, instance: Instance, visitor: Visitor, keeper: Keeper | None = None
+    ) -> tuple[Session, LoginResponse]:
         """Open a session, with what ``new_agent`` has made for the same login and visitor."""
-        name = instance.context.agent
-        introduce = functools.partial(card, name, instance.agent, self._agents[name])
+        if keeper is None and self.conversations is not None:
+            keeper = self.conversations.begin(instance.context.agent, visitor)
+        introduce = self.maker.introduce(instance)
         shares = [claim.share for claim in self._claims(visitor)]
         session = Session(instance, self, shares, resumable=bool(login.resumable), introduce=introduce)
         session.address_share = visitor.share
@@ -112,9 +169,14 @@ class SessionManager:
         self.sessions[session.id] = session
         self._places.take(shares)
         logger.debug("session %s opened", session.id)
-        return session, LoginResponse(
+        response = LoginResponse(
             session_id=session.id, resumable=login.resumable or None, resume_token=session.resume_token
         )
+        if keeper is not None and self.conversations is not None:
+            session.keeper = keeper
+            response.conversation_id = keeper.conversation.id
+            self.conversations.entered(session, keeper.conversation.id)
+        return session, response
 
     def resume(self, login: Login, visitor: Visitor) -> tuple[Session, LoginResponse]:
         """Take up a session that was opened earlier.
@@ -137,10 +199,25 @@ class SessionManager:
             raise ProtocolError(ErrorCode.INVALID_FRAME, "Field 'last_seq': no frame has that number yet.")
         response = session.describe(last_seq, login.features or ())
         logger.info("session %s taken up", session.id)
+        return session, self._taken_up(session, response, login, visitor)
+
+    def _taken_up(self, session: Session, response: LoginResponse, login: Login, visitor: Visitor) -> LoginResponse:
         self._places.wait_no_longer(session)
         params = session.context.params if login.params is None else login.params
         session.context = replace(session.context, user=visitor.user, params=params, address=visitor.address)
-        return session, response
+        if session.keeper is not None:
+            response.conversation_id = session.keeper.conversation.id
+        return response
+
+    def _take_over(self, session: Session, login: Login, visitor: Visitor) -> tuple[Session, LoginResponse]:
+        """Take up the living session of a conversation; nothing is said again."""
+        response = session.describe(None, login.features or ())
+        logger.info("session %s taken up by its conversation", session.id)
+        return session, self._taken_up(session, response, login, visitor)
+
+    async def _made(self, login: Login, visitor: Visitor) -> Instance:
+        made = self.new_agent(login, visitor)
+        return await made if isinstance(made, Awaitable) else made
 
     def refresh(self, session: Session, user: User | None) -> None:
         """Let a login go on, by what is known of its user now.
@@ -223,17 +300,38 @@ class SessionManager:
         while self._kept:
             await asyncio.wait(self._kept)
 
+    async def prepare(self) -> None:
+        """Make ready what sessions are kept in.
+
+        Raises:
+            OSError: if files cannot be written where they were to be.
+            StoreError: if conversations cannot be kept.
+        """
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.files.prepare)
+        except OSError as exc:
+            if self.conversations is None:
+                raise
+            raise StoreError(f"its files cannot be kept: {exc.strerror or exc}") from exc
+        if self.conversations is not None:
+            await self.conversations.open()
+
+    async def close_store(self) -> None:
+        """Let go of the store, when all sessions have ended."""
+        if self.conversations is not None:
+            await self.conversations.close()
+
     def release(self) -> None:
         """Let go of the threads that have nothing to do; nothing new is run in any."""
-        for threads in (self.threads, self._makers):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.maker.release()
         self.files.close()
 
     def shelf(self, session: Session) -> Shelf:
         """Return the place for a session's files."""
         holders = [Holder(f"session {session.id}", "session", "This session has no room for more files.")]
         if session.context.user is not None:
-            holders.append(Holder(f"user {session.context.user.id}", "user", "You have no room for more files."))
+            holders.append(user_holder(session.context.user.id))
         elif session.address_share:
             text = "Your address has no room for more files."
             holders.append(Holder(f"address {session.address_share}", "server", text))
@@ -244,16 +342,6 @@ class SessionManager:
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)
         return task
-
-    def _choose(self, login: Login, user: User | None) -> str:
-        """Return the name of the agent that a login gets."""
-        names = [name for name in self._agents if user is None or user.may_have(name)]
-        name = login.agent or next(iter(names), "")
-        if name in names:
-            return name
-        agents = None if login.features is None else self.cards(user)
-        text = f"There is no such agent. There are: {', '.join(names)}." if names else "There is no agent for you."
-        raise ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, agents=agents)
 
     def _claims(self, visitor: Visitor) -> list[Claim]:
         """Return what a session of this visitor counts for."""
@@ -267,52 +355,19 @@ class SessionManager:
             claims.append(Claim(f"address {visitor.share}", most, "server", text))
         return claims
 
-    async def _expect_agent(
-        self, agent: Awaitable[Agent], context: Context, variables: contextvars.Context, shares: Sequence[str]
-    ) -> Instance:
-        creation = self.keep(asyncio.create_task(contained(agent), context=variables))
+    async def _expect_agent(self, made: Awaitable[Instance], shares: Sequence[str]) -> Instance:
         try:
-            failure = await outcome(
-                creation, self.settings.agent_creation_timeout, stopping=self.settings.cancel_timeout
-            )
-            self._refuse_unmade(failure)
-        except BaseException:
-            # Whatever gave it up, it may be made all the same, now or later.
-            creation.add_done_callback(functools.partial(self._close_unwanted, context, variables))
-            raise
+            instance = await made
         finally:
             self._places.give_back(shares)
-        return self._instance(creation.result(), context, variables)
-
-    def _refuse_unmade(self, failure: BaseException | None) -> None:
-        self._refuse_while_shutting_down()
-        if failure is not None:
-            raise _unavailable(failure)
-
-    def _close_unwanted(self, context: Context, variables: contextvars.Context, creation: asyncio.Task[Agent]) -> None:
-        if failure_of(creation) is None:
-            unwanted = self._instance(creation.result(), context, variables)
-            self.keep(asyncio.create_task(unwanted.close(self.settings.cancel_timeout, self.keep)))
-
-    def _instance(self, agent: Agent, context: Context, variables: contextvars.Context) -> Instance:
-        variables.run(THREADS.set, self.threads)
-        return Instance(agent, context, variables)
+        try:
+            self._refuse_while_shutting_down()
+        except ProtocolError:
+            self.maker.close(instance)
+            raise
+        return instance
 
     def _refuse_while_shutting_down(self, request_id: str | None = None) -> None:
         if self.shutting_down:
             text = "The server is shutting down."
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, text, request_id=request_id)
-
-
-def _takes_context(create_agent: AgentFactory) -> bool:
-    try:
-        return kind_of(create_agent) == "factory of a context"
-    except UnknownKind:
-        return False
-
-
-def _unavailable(failure: BaseException) -> ProtocolError:
-    error_id = secrets.token_hex(4)
-    logger.error("no agent could be created, error_id=%s", error_id, exc_info=failure)
-    text = told(failure, otherwise="The agent is not available. The server's log has the details.")
-    return ProtocolError(ErrorCode.AGENT_UNAVAILABLE, text, error_id=error_id)

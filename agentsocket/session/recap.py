@@ -22,10 +22,10 @@ class Recap:
         self._owed: list[tuple[str, bytes]] = []
         self._repeats = Allowance(log_size)
 
-    def tell(self, last_seq: int, features: Collection[str]) -> tuple[bool, list[TaskSnapshot]]:
+    def tell(self, last_seq: int | None, features: Collection[str]) -> tuple[bool, list[TaskSnapshot]]:
         """Return whether every frame after this number can be said again, and how the tasks stand.
 
-        Both for a client that understands these features.
+        With none nothing is said again. Both for a client that understands these features.
 
         Raises:
             ProtocolError: ``rate_limited`` where too much was said again already.
@@ -33,7 +33,8 @@ class Recap:
         if self._repeats.spent:
             text = "This session was taken up too often: wait a while."
             raise ProtocolError(ErrorCode.RATE_LIMITED, text, retry_after=EVERY, scope="session")
-        lossless = last_seq >= self._log.first_seq - 1
+        lossless = last_seq is not None and last_seq >= self._log.first_seq - 1
+        last_seq = last_seq or 0
         standings = [*self._ended(in_full=not lossless), *self._running(in_full=not lossless)]
         summary = Summary(standings, features)
         self._repeats.take(summary.size + (self._log.size_after(last_seq) if lossless else 0))
@@ -73,6 +74,7 @@ class Recap:
             if in_full
             else Standing(task.id, "running", task.turn.questions)
             for task in self._tasks.values()
+            if task.started
         ]
 
     def _say_again(self, task_id: str, frame: bytes) -> None:

@@ -21,16 +21,20 @@ from agentsocket.protocol.frames import (
     CancelRequest,
     InputResponse,
     LoginResponse,
+    LogoutResponse,
     ServerFrame,
 )
 from agentsocket.session.agent_task import AgentTask, all_over
 from agentsocket.session.budget import ITEM, Account, Budget
 from agentsocket.session.encoding import received_frame
+from agentsocket.session.ends import Ending
 from agentsocket.session.frame_log import FrameLog, Writer
 from agentsocket.session.instance import Instance
+from agentsocket.session.keeper import Keeper
 from agentsocket.session.recap import Recap
 from agentsocket.session.speech import Speech
-from agentsocket.session.turn import Source, TaskTurn
+from agentsocket.session.transcript import Transcript
+from agentsocket.session.turn import Files, Source, TaskTurn
 from agentsocket.settings import Settings
 from agentsocket.telemetry.logs import IDS
 
@@ -51,6 +55,9 @@ class Client(Protocol):
 
     def displaced(self) -> None:
         """Another connection has taken the session up."""
+
+    def ended(self) -> None:
+        """The session has ended, and not by this client."""
 
 
 class Owner(Protocol):
@@ -77,6 +84,12 @@ class Owner(Protocol):
     def shelf(self, session: "Session") -> Shelf:
         """Return the place for its files."""
 
+    def end(self, session: "Session", *, farewell: LogoutResponse | None = None) -> object:
+        """End a session."""
+
+    def ended(self, session: "Session") -> None:
+        """Let others have its conversation: it has ended, and said all but farewell."""
+
 
 class Session:
     """One agent instance and its tasks. What they say goes into the log, whoever reads that."""
@@ -101,6 +114,9 @@ class Session:
         """What its client's address counts as; empty where that has no limit."""
         self.resume_token = secrets.token_urlsafe(16) if resumable else None
         self.client: Client | None = None
+        self.keeper: Keeper | None = None
+        """Keeps its conversation, where that is kept."""
+        self.ending = False
         self.tasks: dict[str, AgentTask] = {}
         self._instance, self._owner, self._settings = instance, owner, owner.settings
         instance.variables.run(TOLD.set, functools.partial(_exited, self.tasks))
@@ -112,6 +128,7 @@ class Session:
         self._recap = Recap(self._log, self.tasks, self._settings.resume_log_size)
         self._expiry: asyncio.TimerHandle | None = None
         self._shelf: Shelf | None = None
+        self._accepting = asyncio.Lock()
 
     @property
     def resumable(self) -> bool:
@@ -137,6 +154,58 @@ class Session:
         self._log.append(received_frame(task_id, request.request_id), more_follows=True)
         if known is not None and known not in self.tasks:
             self._recap.tell_end(known)
+
+    async def start_kept(self, request: AgentRequest) -> None:
+        """Do what ``start`` does, once the request is kept in the conversation.
+
+        Raises:
+            ProtocolError: as ``start``, ``store_unavailable``, and ``not_logged_in`` where it has ended meanwhile.
+        """
+        assert self.keeper is not None  # noqa: S101  # whoever calls this has looked
+        async with self._accepting:
+            if self.ending:  # its conversation may be deleted, and is not to be brought back
+                raise ProtocolError(ErrorCode.NOT_LOGGED_IN, "The session has ended.", request_id=request.request_id)
+            if request.request_id in self._received:
+                self.start(request)  # the one before has been kept meanwhile
+                return
+            attachments = self._attached(request)
+            self._owner.admit(self, request)
+            task = self._new_task(request, attachments)
+            try:
+                task.turn.speech.transcript = await self._kept(task, request, attachments)
+            except BaseException as exc:
+                task.over.set_result(None)
+                self._task_ended(task)
+                if isinstance(exc, ProtocolError):
+                    exc.fields["request_id"] = request.request_id
+                raise
+            self._log.append(received_frame(task.id, request.request_id), more_follows=True)
+            self._run(task, request)
+
+    async def _kept(self, task: AgentTask, request: AgentRequest, attachments: Sequence[StoredFile]) -> Transcript:
+        """Keep a request, with the files that it names; where that fails, neither."""
+        assert self.keeper is not None  # noqa: S101  # whoever calls this has looked
+        new = [file for file in attachments if not file.kept]
+        try:
+            for file in new:
+                await self._files.keep(file)
+            return await self.keeper.begin(task.id, request, attachments)
+        except BaseException:
+            for file in new:
+                await self._files.keep_no_longer(file)
+            raise
+
+    def restore(self, files: Collection[StoredFile]) -> None:
+        """Have the files that its conversation has."""
+        if files:
+            self._files.restore(files)
+
+    def finish(self) -> None:
+        """End it: its conversation is about to be deleted."""
+        client, self.client = self.client, None
+        self._owner.end(self, farewell=LogoutResponse())
+        if client is not None:
+            client.ended()
 
     def cancel(self, request: CancelRequest) -> None:
         """Stop a task.
@@ -181,8 +250,10 @@ class Session:
         """Say from now on what a client understands that has named these features."""
         self._log.features = frozenset(features)
 
-    def describe(self, last_seq: int, features: Collection[str]) -> LoginResponse:
+    def describe(self, last_seq: int | None, features: Collection[str]) -> LoginResponse:
         """Return the answer to a client that comes back and has every frame up to ``last_seq``.
+
+        With none it is a client that has not seen this session before, and is said nothing again.
 
         It is spoken to by these features from now on, and not before: where it is refused, somebody else may listen.
 
@@ -190,14 +261,16 @@ class Session:
             ProtocolError: ``rate_limited`` where it comes back so often that it is said too much again.
         """
         lossless, tasks = self._recap.tell(last_seq, features)
+        if last_seq is None and self.resumable:
+            self.resume_token = secrets.token_urlsafe(16)
         self.speak(features)
         return LoginResponse(
             session_id=self.id,
-            resumable=True,
+            resumable=self.resumable or None,
             resume_token=self.resume_token,
             resumed=True,
             lossless=lossless,
-            last_seq=self._log.last_seq,
+            last_seq=self._log.last_seq if self.resumable else None,
             tasks=tasks,
         )
 
@@ -209,6 +282,7 @@ class Session:
         """Stop every task now; what is returned sees each say its last frame, closes the agent, then says farewell."""
         if self._expiry is not None:
             self._expiry.cancel()
+        self.ending = True
         tasks = list(self.tasks.values())
         for task in tasks:
             task.cancel()
@@ -216,9 +290,12 @@ class Session:
 
     async def _close(self, tasks: Collection[AgentTask], farewell: ServerFrame | None) -> None:
         await all_over(tasks)
-        await self._instance.close(self._settings.cancel_timeout, self._owner.keep)
-        if self._shelf is not None:
-            await self._shelf.close()
+        try:
+            await self._instance.close(self._settings.cancel_timeout, self._owner.keep)
+            if self._shelf is not None:
+                await self._shelf.close()
+        finally:
+            self._owner.ended(self)
         if farewell is not None:
             self.say(farewell)
         self.client = None
@@ -245,8 +322,15 @@ class Session:
             self._shelf = self._owner.shelf(self)
         return self._shelf
 
-    async def _add_file(self, source: Source, name: str | None, media_type: str | None) -> StoredFile:
-        return await self._files.add(source, name, media_type)
+    async def _add_file(self, task_id: str, source: Source, name: str | None, media_type: str | None) -> StoredFile:
+        file = await self._files.add(source, name, media_type)
+        if self.keeper is not None:
+            await self._files.keep(file)
+            self.keeper.add_file(task_id, file)
+        return file
+
+    def _readable(self) -> Mapping[str, StoredFile]:
+        return {} if self._shelf is None else self._shelf.readable()
 
     def _attached(self, request: AgentRequest) -> Sequence[StoredFile]:
         if not request.attachments:
@@ -264,17 +348,39 @@ class Session:
         return task
 
     def _start(self, request: AgentRequest, attachments: Sequence[StoredFile] = ()) -> str:
-        speech = Speech(secrets.token_hex(8), self._log, self._settings.max_tool_output)
-        for file in attachments:
-            file.attached = True
-        turn = TaskTurn(speech, self.context, request.params or {}, attachments, self._add_file)
+        task = self._new_task(request, attachments)
+        self._run(task, request)
+        return task.id
+
+    def _new_task(self, request: AgentRequest, attachments: Sequence[StoredFile]) -> AgentTask:
+        task_id = secrets.token_hex(8)
+        speech = Speech(task_id, self._log, self._settings.max_tool_output)
+        files = Files(functools.partial(self._add_file, task_id), self._readable)
+        turn = TaskTurn(speech, self.context, request.params or {}, attachments, files)
         task = AgentTask(self._instance, request.message, turn, self._log, on_end=self._task_ended)
+        if self.keeper is not None:
+            task.keep_end = self._keep_end
         self.tasks[task.id] = task
         self._owner.begin(task)
+        return task
+
+    def _run(self, task: AgentTask, request: AgentRequest) -> None:
+        for file in task.turn.attachments:
+            file.readable = True
         if request.request_id:
             self._remember(request.request_id, task.id)
         task.start(timeout=self._settings.agent_timeout, cancel_timeout=self._settings.cancel_timeout)
-        return task.id
+
+    def _keep_end(self, task: AgentTask, status: Ending, frame: bytes) -> None:
+        self._owner.keep(asyncio.create_task(self._end_kept(task, status, frame)))
+
+    async def _end_kept(self, task: AgentTask, status: Ending, frame: bytes) -> None:
+        assert self.keeper is not None  # noqa: S101  # else nobody would ask for it
+        saved = False
+        try:
+            saved = await self.keeper.end(task.id, status, frame, self._instance)
+        finally:
+            task.say_end(status, frame, unsaved=not saved)
 
     def _remember(self, request_id: str, task_id: str) -> None:
         self._received[request_id] = task_id

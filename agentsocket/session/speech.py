@@ -21,7 +21,6 @@ from agentsocket.protocol.events import (
 from agentsocket.protocol.frames import (
     AgentDataFrame,
     AgentFileFrame,
-    ServerFrame,
     ToolCallFrame,
     ToolProgressFrame,
     ToolResultFrame,
@@ -30,6 +29,7 @@ from agentsocket.session.big_values import BIG, encode_big, weight
 from agentsocket.session.encoding import TextEncoder, clean, jsonable
 from agentsocket.session.frame_log import FrameLog
 from agentsocket.session.shown import RecentText, Shown
+from agentsocket.session.transcript import Transcript
 
 
 class Speech:
@@ -39,8 +39,14 @@ class Speech:
     something looks first whether its client understands it.
     """
 
-    def __init__(self, task_id: str, log: FrameLog, max_tool_output: int | None) -> None:
-        """Speak into this log; the result of a tool may have ``max_tool_output`` bytes."""
+    def __init__(
+        self, task_id: str, log: FrameLog, max_tool_output: int | None, transcript: Transcript | None = None
+    ) -> None:
+        """Speak into this log, and where the conversation is kept into its transcript.
+
+        The result of a tool may have ``max_tool_output`` bytes.
+        """
+        self.transcript = transcript
         self.task_id, self.log, self._max_tool_output = task_id, log, max_tool_output
         self._output = TextEncoder("agent_output", "output", task_id)
         self._reasoning: TextEncoder | None = None
@@ -54,9 +60,13 @@ class Speech:
             self.log.append(frame)
         if self._text is not None:
             self._text.append(text)
+        if self.transcript is not None:
+            self.transcript.text("output", text)
 
     def reasoning(self, text: str) -> None:
         """Say the next piece of what the model thinks."""
+        if self.transcript is not None:
+            self.transcript.text("reasoning", text)
         if not self.log.understands("reasoning"):
             return
         if self._reasoning is None:
@@ -73,7 +83,7 @@ class Speech:
             case ToolCall():
                 return weight(event.tool_kwargs, BIG) > BIG
             case AgentData():
-                return self.log.understands("data") and weight(event.data, BIG) > BIG
+                return self._is_wanted("data") and weight(event.data, BIG) > BIG
         return False
 
     def encode(self, event: Emitted | AgentFile) -> bytes | None:
@@ -153,7 +163,7 @@ class Speech:
             whole = encoded if encoded.startswith(b"{") else b'{"arguments":%s}' % encoded
             # Within a string of JSON, a quotation mark is escaped: these can only be the field.
             frame = frame.replace(b'"tool_kwargs":{}', b'"tool_kwargs":%s' % whole, 1)
-        self.log.append(frame)
+        self._append(frame)
 
     def _result(self, result: ToolResult, encoded: bytes | None) -> None:
         call_id = result.tool_call_id and clean(result.tool_call_id)
@@ -174,7 +184,7 @@ class Speech:
             frame = self._result_frame(result, None)
         if encoded is not None:
             frame = frame.replace(b'"tool_output":null', b'"tool_output":%s' % encoded, 1)
-        self.log.append(frame)
+        self._append(frame)
 
     def _result_frame(self, result: ToolResult, output: JsonValue) -> bytes:
         return encode(
@@ -195,37 +205,44 @@ class Speech:
             total=_number(progress.total),
             message=progress.message and clean(progress.message),
         )
-        self._say_to_whom("progress", frame)
+        self._say_to_whom("progress", encode(frame), progress.tool_call_id or "")
 
     def _data(self, data: AgentData, encoded: bytes | None) -> None:
-        if not self.log.understands("data"):
+        if not self._is_wanted("data"):
             return
         name, data_id = clean(data.name), data.id and clean(data.id)
         value = to_json(jsonable(data.data)) if encoded is None else encoded
         model = AgentDataFrame(task_id=self.task_id, name=name, data=None, id=data_id, transient=data.transient or None)
         frame = encode(model).replace(b'"data":null', b'"data":%s' % value, 1)
-        self.log.append(frame)
+        self._say_to_whom("data", frame, data_id, passing=bool(data.transient))
         if data_id is not None:
             self._keep("data", data_id, frame)
 
     def _file(self, file: AgentFile) -> None:
         said = file.model_copy(update={"tool_call_id": file.tool_call_id and clean(file.tool_call_id)})
-        frame = AgentFileFrame(task_id=self.task_id, **said.model_dump())
-        if (sent := self._say_to_whom("files", frame)) is not None:
-            self._keep("file", file.file_id, sent)
+        frame = encode(AgentFileFrame(task_id=self.task_id, **said.model_dump()))
+        self._say_to_whom("files", frame, file.file_id)
+        self._keep("files", file.file_id, frame)
 
-    def _say_to_whom(self, feature: str, frame: ServerFrame) -> bytes | None:
-        """Say a frame to a client that understands it; return what was said."""
-        if not self.log.understands(feature):
-            return None
-        said = encode(frame)
-        self.log.append(said)
-        return said
+    def _is_wanted(self, feature: str) -> bool:
+        return self.transcript is not None or self.log.understands(feature)
 
-    def _keep(self, kind: str, name: str, frame: bytes) -> None:
-        if self.log.account is not None:
+    def _append(self, frame: bytes) -> None:
+        self.log.append(frame)
+        if self.transcript is not None:
+            self.transcript.add(frame)
+
+    def _say_to_whom(self, feature: str, frame: bytes, replaces: str | None, *, passing: bool = False) -> None:
+        """Say a frame to a client that understands it, and keep it unless it is a passing one."""
+        if self.log.understands(feature):
+            self.log.append(frame)
+        if self.transcript is not None and not passing:
+            self.transcript.add(frame, replaces)
+
+    def _keep(self, feature: str, name: str, frame: bytes) -> None:
+        if self.log.account is not None and self.log.understands(feature):
             self._shown = self._shown or Shown(self.log.account)
-            self._shown.keep(kind, name, frame)
+            self._shown.keep(feature, name, frame)
 
 
 def _number(value: float | None) -> float | None:

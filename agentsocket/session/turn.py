@@ -5,9 +5,10 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from agentsocket.agent.contract import AgentError, Context
 from agentsocket.files.store import StoredFile
@@ -31,6 +32,13 @@ AddFile = Callable[[Source, str | None, str | None], Awaitable[StoredFile]]
 """Keeps a copy of a file for the session, under a name and a media type; raises what ``Shelf.add`` raises."""
 
 
+class Files(NamedTuple):
+    """What a turn may do with the files of its session."""
+
+    add: AddFile
+    readable: Callable[[], Mapping[str, StoredFile]]
+
+
 class TaskTurn:
     """The ``Turn`` of one task."""
 
@@ -40,7 +48,7 @@ class TaskTurn:
         context: Context,
         params: Mapping[str, JsonValue],
         attachments: Sequence[StoredFile],
-        add_file: AddFile,
+        files: Files,
     ) -> None:
         self.speech = speech
         """What it has said."""
@@ -51,7 +59,7 @@ class TaskTurn:
         self._stopping = False
         self._elsewhere: set[Future[Any]] = set()
         """What code in threads waits for."""
-        self._log, self._add_file = speech.log, add_file
+        self._log, self._files = speech.log, files
         self._inputs: dict[str, tuple[bytes, asyncio.Future[JsonValue]]] = {}
         self._order = asyncio.Lock()
         self._in_order = 0
@@ -61,6 +69,11 @@ class TaskTurn:
     def features(self) -> Collection[str]:
         """What the client understands beyond the base, as it has last said."""
         return self._log.features
+
+    @property
+    def session_files(self) -> Mapping[str, StoredFile]:
+        """The files of its session that the agent may read, by their ids."""
+        return self._files.readable()
 
     async def emit(self, event: Emitted) -> None:
         """Send an event; waits while the client lags.
@@ -103,7 +116,7 @@ class TaskTurn:
         if self.ended:
             raise _over()
         try:
-            file = await self._add_file(path_or_bytes, name, media_type)
+            file = await self._files.add(path_or_bytes, name, media_type)
         except ProtocolError as exc:
             raise AgentError(exc.message) from exc
         event = AgentFile(
@@ -137,6 +150,8 @@ class TaskTurn:
         self._inputs[pending.input_id] = frame, answer
         self._count(len(frame))
         self._log.append(frame)
+        if self.speech.transcript is not None:
+            self.speech.transcript.add(frame, pending.input_id)
         try:
             async with asyncio.timeout(question.expires_in):
                 return await answer
@@ -209,6 +224,8 @@ class TaskTurn:
         if answer is None or answer.done():
             return False
         answer.set_result(response)
+        if self.speech.transcript is not None:
+            self.speech.transcript.answer(input_id, to_json(response))
         return True
 
     def end(self, *, unfinished: str) -> None:

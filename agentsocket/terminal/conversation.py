@@ -11,32 +11,23 @@ from pathlib import Path
 from typing import Final
 
 from agentsocket.client.client import TaskEvent, WebSocketClient, full_jitter
-from agentsocket.client.errors import ClientError, ConnectionLost, NoToken, ServerError, TaskCancelled, explain
+from agentsocket.client.errors import UNSAVED, ClientError, ConnectionLost, NoToken, ServerError, TaskCancelled, explain
+from agentsocket.client.last_conversation import LastConversation
 from agentsocket.client.person import answer_of_nobody
 from agentsocket.client.reader import TRY_AGAIN
 from agentsocket.protocol.frames import AgentFileFrame, InputRequiredFrame
+from agentsocket.terminal.commands import COMMANDS, HELP, OF_CONVERSATIONS
 from agentsocket.terminal.files import Files
 from agentsocket.terminal.history import History
 from agentsocket.terminal.keyboard import Keyboard, size
+from agentsocket.terminal.past import Past
 from agentsocket.terminal.question import Question, Unclear
 from agentsocket.terminal.screen import Row, Screen
+from agentsocket.terminal.talks import Talks
 from agentsocket.terminal.task_view import TaskView
 from agentsocket.terminal.text import RED, duration, fit
 
-HELP: Final = """\
-A line is a request, and several may run at once. While a task asks something, a line is the answer.
-  /cancel [n]   stop task n, or the newest, as Ctrl-C does on an empty line
-  /tasks        what is running
-  /ask ...      a request, also while a task asks something, or one that begins with a slash
-  /attach FILE  send a file with the next message; /detach takes all of them back
-  /save n [DIR] keep file n, or the newest, here or in that folder
-  /thoughts     what was thought last
-  /raw          show the frames that come, or show them no longer
-  /quit         leave, as Ctrl-D does; what still runs is stopped"""
-
 WAITS: Final = "waits for you"
-
-COMMANDS: Final = {"/cancel", "/tasks", "/ask", "/attach", "/detach", "/save", "/thoughts", "/raw", "/help", "/quit"}
 
 
 @dataclass(eq=False)
@@ -61,11 +52,13 @@ class Conversation:
         history: History,
         files: Files,
         *,
+        last: LastConversation,
         frames_only: bool,
     ) -> None:
         """Prepare; with ``frames_only`` the frames are shown, and of the tasks nothing but their questions."""
         self._client, self._keyboard, self._screen, self._history = client, keyboard, screen, history
         self._files = files
+        self.talks = Talks(client, screen, Past(screen, files.mention), last, lambda: bool(self._running))
         self._frames_only, self._raw = frames_only, frames_only
         self._is_tty = sys.stdin.isatty()
         self._running: list[Running] = []
@@ -88,6 +81,7 @@ class Conversation:
             ours = [reading, drawing, *(running.following for running in self._running if running.following)]
             for task in ours:
                 task.cancel()
+            await self.talks.stop()
             await asyncio.gather(*ours, return_exceptions=True)
             await self._screen.finish()
 
@@ -104,6 +98,7 @@ class Conversation:
             except ConnectionLost as lost:
                 if not self._is_tty:
                     raise
+                self.talks.lose(lost)
                 if time.monotonic() - since > self._client.stable_after:
                     delays = full_jitter()
                 await self._open_another(lost, delays)
@@ -117,7 +112,7 @@ class Conversation:
             wait = 0.0
             try:
                 await self._client.connect()
-                await self._client.login()
+                await self.talks.enter_again()
             except (ConnectionLost, NoToken):
                 continue
             except ServerError as exc:
@@ -126,7 +121,6 @@ class Conversation:
                 wait = exc.retry_after or 0.0
                 continue
             self._lost_at = None
-            self._screen.note("The session was lost. This is a new one, which knows nothing of what was said.")
             return
         raise lost
 
@@ -141,6 +135,7 @@ class Conversation:
         """Say in a line that the connection was lost, once it is back."""
         if connected and self._lost_at is not None:
             self._screen.note(f"The connection was lost for {duration(time.monotonic() - self._lost_at)} and is back.")
+            self.talks.come_back()
         self._lost_at = None if connected else time.monotonic()
         self._screen.change()
 
@@ -155,6 +150,7 @@ class Conversation:
             draft = self._questions[0].draft if self._questions else ""
             if not self._is_tty:
                 await asyncio.gather(*(running.following for running in self._running if running.following))
+                await self.talks.done()
                 await self._files.finish()
 
     async def _take(self, line: str) -> bool:
@@ -164,7 +160,13 @@ class Conversation:
         word, _, rest = line.strip().partition(" ")
         if word in COMMANDS:
             self._screen.echo(f"> {line}", apart=True)
-            self._command(word, rest.strip())
+            if word in OF_CONVERSATIONS:
+                self.talks.do(word, rest.strip())
+            else:
+                self._command(word, rest.strip())
+        elif self.talks.doomed:
+            self._screen.echo(f"? {line}", apart=False)
+            self.talks.answer(line)
         elif question:
             self._screen.echo(f"? {line}", apart=False)
             await self._answer(question, line)
@@ -233,6 +235,7 @@ class Conversation:
         """Show a task to its end."""
         view = running.view
         try:
+            await self.talks.done()  # it may be another conversation then
             async with contextlib.aclosing(self._stream(running, attached)) as events:
                 async for event in events:
                     if isinstance(event, InputRequiredFrame):
@@ -241,8 +244,8 @@ class Conversation:
                         self._files.receive(event, view)
                     elif not self._frames_only:
                         view.show(event)
-        except TaskCancelled:
-            view.note("Stopped.")
+        except TaskCancelled as exc:
+            view.note(f"Stopped. {UNSAVED}" if exc.unsaved else "Stopped.")
         except asyncio.CancelledError:
             if running.stopping is None:
                 raise
@@ -258,6 +261,7 @@ class Conversation:
         def begin(task_id: str) -> None:
             running.view.sending = ""
             running.task_id.set_result(task_id)
+            self.talks.note_said()
 
         return self._client.stream(
             running.view.message, attachments=attached, on_upload=running.view.tell_upload, on_start=begin
@@ -343,4 +347,4 @@ class Conversation:
     def _prompt(self) -> str:
         if not self._keyboard.typed():
             self._unfinished = False
-        return "? " if self._questions and not self._unfinished else "> "
+        return "? " if self.talks.doomed or (self._questions and not self._unfinished) else "> "

@@ -66,13 +66,15 @@ class Files:
 
     def receive(self, file: AgentFile, view: TaskView) -> None:
         """Tell of a file that has come, and save it where that is wanted."""
-        self._received.append(file)
-        kept = "" if self._save_to else f" · /save {len(self._received)}"
-        view.note(
-            f"▤ {one_row(file.name, MAX_NAME)} · {one_row(file.media_type, MAX_NAME)} · {amount(file.size)}{kept}"
-        )
+        view.note(f"▤ {self.mention(file, saved=self._save_to is not None)}")
         if self._save_to:
             self._save(file, self._save_to)
+
+    def mention(self, file: AgentFile, *, saved: bool = False) -> str:
+        """Return what is told of a file, with its number where it is not ``saved`` already."""
+        self._received.append(file)
+        told = f"{one_row(file.name, MAX_NAME)} · {one_row(file.media_type, MAX_NAME)} · {amount(file.size)}"
+        return told if saved else f"{told} · /save {len(self._received)}"
 
     def save_typed(self, typed: str) -> None:
         """Save a file of this number, or the newest, into the folder that is named, or this one."""

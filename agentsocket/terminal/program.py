@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentsocket.client.client import WebSocketClient
+from agentsocket.client.last_conversation import LastConversation
 from agentsocket.protocol.frames import UserCard
 from agentsocket.terminal.conversation import Conversation
 from agentsocket.terminal.files import Files
@@ -28,6 +29,10 @@ class Habits(NamedTuple):
     """Files that go with the first message."""
     save_to: Path | None
     """Where the agent's files are put; with None, nowhere."""
+    last: LastConversation
+    """Knows the last conversation with this server, and is told of this one."""
+    conversation_id: str | None = None
+    """The conversation to go on with."""
 
 
 async def converse(new_client: Callable[..., WebSocketClient], token: str | None, habits: Habits) -> int:
@@ -45,13 +50,17 @@ async def converse(new_client: Callable[..., WebSocketClient], token: str | None
     client = new_client(resumable=True, on_connection=tell)
     files = Files(client, screen, habits.save_to)
     files.attach(habits.attached)
-    conversation = Conversation(client, keyboard, screen, history, files, frames_only=habits.frames_only)
+    conversation = Conversation(
+        client, keyboard, screen, history, files, last=habits.last, frames_only=habits.frames_only
+    )
     await client.connect()
     listening = asyncio.create_task(conversation.listen())
     try:
-        await client.login()
+        await conversation.talks.enter(habits.conversation_id)
         if sys.stdin.isatty():
             screen.note(f"Connected{_named(client.user)}. Type a message, or /help; Ctrl-D leaves.")
+        if habits.conversation_id is not None:
+            await conversation.talks.show_going_on()
         async with keyboard:
             await conversation.hold(listening)
     finally:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from agentsocket.client.client import SnapshotOutput, TaskEvent
+from agentsocket.client.errors import UNSAVED
 from agentsocket.client.printing import Cleaner, amount, as_json, cleaned, last_states
 from agentsocket.client.showing import progress_of, share_of
 from agentsocket.client.sources import File
@@ -83,6 +84,8 @@ class TaskView:
                 self._show_result(event)
             case AgentResponseFrame(response=response):
                 self._conclude(response)
+                if event.unsaved:
+                    self.note(UNSAVED, RED)
 
     def note(self, line: str, style: str = DIM) -> None:
         """Show a line about the task, below all that it has said so far."""

@@ -32,3 +32,10 @@ async def test_a_wrong_setting_ends_the_server_with_the_code_that_is_not_restart
     process = await create_subprocess_exec(sys.executable, program, "--port", "none", cwd=ROOT, stderr=PIPE)
     await process.communicate()
     assert process.returncode == int(SERVICE["RestartPreventExitStatus"])
+
+
+def test_conversations_lie_in_the_folder_that_the_unit_makes() -> None:
+    assert "DynamicUser" in SERVICE  # so that there is no other that is writable
+    environment = dict(line.split("=", 1) for line in blocks("sh")[0].splitlines())
+    kind, _, path = environment["WS_STORE"].partition(":")
+    assert (kind, Path(path).parent) == ("sqlite", Path("/var/lib") / SERVICE["StateDirectory"])

@@ -1,14 +1,15 @@
 """A turn that writes down what an agent says, and can keep it waiting."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from pydantic import JsonValue
 
-from agentsocket.agent.contract import AgentError, Context
+from agentsocket.agent.contract import AgentError, Attachment, Context
 from agentsocket.protocol.events import (
     AgentData,
     AgentFile,
@@ -34,6 +35,7 @@ class Upload:
     media_type: str
     data: bytes
     path: Path = Path("/nowhere")
+    id: str = field(default_factory=lambda: token_hex(8))
 
     @property
     def size(self) -> int:
@@ -46,7 +48,8 @@ class Upload:
 class Recorder(BareTurn):
     """``keep_waiting`` names the kind of event whose emitting never returns; ``answers`` are given in order.
 
-    ``context`` says whom it is for, ``attachments`` and ``params`` what the request brings. A file that is sent is an
+    ``context`` says whom it is for, ``attachments`` and ``params`` what the request brings, ``known`` what the
+    session has besides. A file that is sent is an
     event too, its bytes stand in ``files`` by its name; there is ``room`` for them, or not.
     """
 
@@ -55,12 +58,14 @@ class Recorder(BareTurn):
         *answers: JsonValue,
         keep_waiting: type[Event] | None = None,
         context: Context | None = None,
-        attachments: Sequence[Upload] = (),
+        attachments: Sequence[Attachment] = (),
+        known: Iterable[Attachment] = (),
         room: bool = True,
         **params: Any,
     ) -> None:
         self.context, self.params = context or self.context, params
         self.attachments = attachments
+        self.session_files: dict[str, Attachment] = {upload.id: upload for upload in (*attachments, *known)}
         self.events: list[Event] = []
         self.files: dict[str, bytes] = {}
         self.questions: list[InputRequired] = []
@@ -88,6 +93,7 @@ class Recorder(BareTurn):
             url="/files/none",
         )
         self.files[name] = path_or_bytes
+        self.session_files[file.file_id] = Upload(name, file.media_type, path_or_bytes, id=file.file_id)
         self.events.append(file)
         return file
 

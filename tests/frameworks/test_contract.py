@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentsocket.agent.adapters.conversation import Memory
 from agentsocket.agent.adapters.frameworks import adapt
+from agentsocket.agent.adapters.memory import Memory
 from agentsocket.agent.contract import Agent
 from agentsocket.protocol.events import AgentOutput, AgentResponse, ToolCall, ToolResult
 from tests.frameworks.conftest import Make

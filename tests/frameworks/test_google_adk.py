@@ -1,13 +1,14 @@
 """What only Google ADK has."""
 
 import asyncio
+import json
 import threading
 from typing import Any
 
 import pytest
 
-from agentsocket.agent.adapters.conversation import Memory
 from agentsocket.agent.adapters.frameworks import adapt
+from agentsocket.agent.adapters.memory import Memory
 from agentsocket.agent.contract import Context
 from agentsocket.identity.user import User
 from tests.frameworks.model_server import ModelServer
@@ -61,6 +62,16 @@ async def test_state_outlives_the_turns_that_memory_drops_and_sessions_do_not_pi
         await agent.run(f"park({city}) then say", turn)
     assert turn.results[0].tool_output == "Oslo,Bergen,Hamar"
     assert (await agent._sessions.list_sessions(app_name="scripted", user_id="a session")).sessions == []
+
+
+async def test_state_is_remembered_when_the_session_is_over(models: ModelServer) -> None:
+    agent: Any = adapt(build(models.url, [park], []))
+    await agent.run("park(Oslo) then say", Recorder())
+    new: Any = adapt(build(models.url, [park], []))
+    await new.load(json.loads(json.dumps(await agent.save())))
+    turn = Recorder()
+    await new.run("park(Bergen) then say", turn)
+    assert turn.results[0].tool_output == "Oslo,Bergen"
 
 
 ADA = Context("the session", User("ada"), {"user_id": "mallory"})
@@ -123,6 +134,12 @@ async def test_a_transfer_is_told_as_a_tool_and_the_next_turn_goes_to_who_took_o
     assert [call.tool_kwargs for call in turn.calls] == [{"agent_name": "expert"}]
     assert await agent.run("again", Recorder())
     assert agent.memory.snapshot()[-1].author == "expert"
+    for name in ("expert", "other"):  # who is not there any more leaves it to the first one
+        other = LlmAgent(name=name, model=model, description="the expert")
+        new: Any = adapt(LlmAgent(name="front", model=model, sub_agents=[other]))
+        await new.load(json.loads(json.dumps(await agent.save())))
+        assert await new.run("again", Recorder())
+        assert new.memory.snapshot()[-1].author == ("expert" if name == "expert" else "front")
 
 
 async def test_a_workflow_asks_the_person_and_answers_with_its_output() -> None:

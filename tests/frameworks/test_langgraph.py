@@ -1,6 +1,7 @@
 """What only LangGraph has."""
 
 import asyncio
+import json
 import operator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from tests.frameworks.recorder import Recorder
 
 pytest.importorskip("langchain")
 
-from langchain_core.messages import AIMessage, RemoveMessage
+from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint
@@ -76,6 +77,44 @@ async def test_what_else_a_graph_remembers_is_kept_but_not_of_a_cancelled_turn()
     cancelled.cancel()
     await asyncio.wait([cancelled])
     assert await answer(agent, "c") == "a,c"
+
+
+async def test_of_a_state_what_is_plain_json_is_remembered_when_the_session_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Counted(MessagesState):
+        seen: Annotated[list[str], operator.add]
+        open: Any
+
+    async def count(state: Counted) -> dict[str, Any]:
+        text = str(state["messages"][-1].text)
+        said = ",".join([*state.get("seen", []), text, str(bool(state.get("open")))])
+        return {"seen": [text], "messages": [AIMessage(said)], "open": {1: 2}}
+
+    agent: Any = adapt(graph(Counted, count))
+    assert await answer(agent, "a") == "a,False"
+    for _ in range(2):
+        memory = json.loads(json.dumps(await agent.save()))
+    assert caplog.text.count("'open' of an agent's state is no plain JSON") == 1
+    new: Any = adapt(graph(Counted, count))
+    await new.load(memory)
+    assert await answer(new, "c") == "a,c,False"
+    assert await answer(agent, "c") == "a,c,True"
+
+
+async def test_an_artifact_that_is_no_json_does_not_hinder_what_is_remembered() -> None:
+    async def call(_: MessagesState) -> dict[str, Any]:
+        calls = [{"name": "look", "args": {}, "id": f"call_{n}"} for n in (1, 2)]
+        results = [ToolMessage("seen", tool_call_id=f"call_{n}", artifact=artifact) for n, artifact in artifacts]
+        return {"messages": [AIMessage("", tool_calls=calls), *results, AIMessage("done")]}
+
+    artifacts: list[tuple[int, Any]] = [(1, {"a"}), (2, {"rows": [1, 2]})]
+    agent: Any = adapt(graph(MessagesState, call))
+    await answer(agent, "a")
+    new: Any = adapt(graph(MessagesState, call))
+    await new.load(json.loads(json.dumps(await agent.save())))
+    results = [message for message in new.memory.snapshot() if isinstance(message, ToolMessage)]
+    assert [result.artifact for result in results] == [None, {"rows": [1, 2]}]
 
 
 async def test_a_graph_that_removes_messages_of_the_past_adds_only_its_new_ones() -> None:

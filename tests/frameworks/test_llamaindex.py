@@ -1,6 +1,7 @@
 """What only LlamaIndex has."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -96,6 +97,31 @@ async def test_what_tools_keep_in_the_context_is_kept_but_not_of_a_cancelled_tur
     assert "'socket' in the store of a LlamaIndex context has no form in JSON" in caplog.text
     kinds = [item.kind for item in models.requests[-1]]
     assert kinds == ["user", "call", "result", "assistant", "user", "call", "result"]
+
+
+async def test_what_tools_keep_in_the_context_is_remembered_when_the_session_is_over(models: ModelServer) -> None:
+    agent: Any = adapt(build(models.url, [count], []))
+    await agent.run("count(Oslo) then say", Recorder())
+    memory = json.loads(json.dumps(await agent.save()))
+    assert "user_msg_str" not in memory["state"]
+    new: Any = adapt(build(models.url, [count], []))
+    await new.load(memory)
+    turn = Recorder()
+    await new.run("count(Bergen) then say", turn)
+    assert turn.results[0].tool_output == "Oslo,Bergen"
+
+
+async def test_a_conversation_outlives_the_agent_that_it_was_handed_to(models: ModelServer) -> None:
+    def workflow(*names: str) -> AgentWorkflow:
+        agents = [build(models.url, [], []).model_copy(update={"name": name, "description": name}) for name in names]
+        return AgentWorkflow(agents=agents, root_agent="front")
+
+    agent: Any = adapt(workflow("front", "expert"))
+    await agent.run("handoff(to_agent=expert, reason=asked) then say", Recorder())
+    new: Any = adapt(workflow("front", "other"))
+    await new.load(json.loads(json.dumps(await agent.save())))
+    assert await new.run("again", Recorder())
+    assert new._store["current_agent_name"] == "front"
 
 
 async def test_after_a_handoff_the_next_turn_goes_to_who_took_over(models: ModelServer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
+from pydantic_core import from_json, to_json
 
 from agentsocket.agent.contract import AgentError
 from agentsocket.agent.loader import AgentNotLoadable
@@ -20,6 +21,7 @@ from tests.support import load_agent, logged_in, made, serving
 pytest.importorskip("pydantic_ai")
 
 from pydantic_ai.exceptions import ModelConnectionError, ModelHTTPError, ToolFailed
+from pydantic_ai.messages import ModelRequest, UserPromptPart
 from pydantic_ai.models import Model
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.models.test import TestModel
@@ -27,6 +29,7 @@ from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RunUsage
 
 from agentsocket.offline_agent import model_agent
+from agentsocket.offline_agent.agent import OfflineAgent
 from agentsocket.offline_agent.model_agent import ModelAgent
 from agentsocket.offline_agent.model_errors import advice
 from agentsocket.offline_agent.tool import TOOL_CONTEXT, Tool, ToolContext
@@ -179,6 +182,40 @@ async def test_a_conversation_is_remembered_and_is_nobody_elses(agent: ModelAgen
     turn = await ask(other, "recall_notes() then say")
     assert turn.results[0].tool_output == "I have no notes yet."
     assert [item.kind for item in models.requests[-1]] == ["user", "call", "result"]
+
+
+async def test_another_instance_goes_on_with_the_conversation_and_the_notes(at: At, models: ModelServer) -> None:
+    agent = at(f"{models.url}/v1")
+    await ask(agent, "remember(note=milk) then say")
+    other = ModelAgent("openai:any")
+    other.load(from_json(to_json(await agent.save())))
+    turn = await ask(other, "recall_notes() then say")
+    assert '"milk"' in str(turn.results[0].tool_output)
+    turn_before = ["user", "call", "result", "assistant"]
+    assert [item.kind for item in models.requests[-1]] == [*turn_before, "user", "call", "result"]
+
+
+async def test_a_long_conversation_is_kept_with_all_notes_and_without_its_beginning(
+    at: At, models: ModelServer
+) -> None:
+    agent = at(f"{models.url}/v1")
+    await ask(agent, "remember(note=milk) then say")
+    for _ in range(4):
+        agent._conversation.memory.commit([ModelRequest(parts=[UserPromptPart("x" * 400_000)])])
+    memory = to_json(await agent.save())
+    assert len(memory) <= 1024 * 1024
+    other = ModelAgent("openai:any")
+    other.load(from_json(memory))
+    assert other._notes == ["milk"]
+    assert len(other._conversation.memory.snapshot()) == 2
+
+
+async def test_what_the_agent_without_a_model_remembers_is_refused(agent: ModelAgent) -> None:
+    offline = OfflineAgent()
+    with pytest.raises(ValueError, match="_Kept"):
+        agent.load(offline.save())
+    with pytest.raises(ValueError, match="_Memory"):
+        offline.load(await agent.save())
 
 
 async def test_a_cancel_in_the_middle_of_the_stream_stops_the_model(agent: ModelAgent, models: ModelServer) -> None:

@@ -23,6 +23,9 @@ MOST_TEXT: Final = 256 * 1024
 SLICE: Final = 256 * 1024
 """Characters of base64, divisible by four, that are made or read at once: the interpreter does nothing else then."""
 
+NOTE: Final = "[Attached file: "
+"""How the note on an attached file begins."""
+
 MOST_VALUES, DEPTH = 1000, 5
 """How many values of a tool's result are looked at for files, and how deep."""
 
@@ -56,7 +59,7 @@ async def attached(turn: Turn) -> list[Attached]:
     """
     files, room = [], MOST
     for file in turn.attachments:
-        note = f"[Attached file: {_description(file.name, file.media_type, file.size)}]"
+        note = f"{NOTE}{_description(file.name, file.media_type, file.size)}]"
         data = await file.read() if file.size <= room else None
         room -= len(data or b"")
         text = None if data is None else _as_text(data, file.media_type)
@@ -71,13 +74,13 @@ def weight(files: list[Attached]) -> int:
 
 async def data_url(data: bytes, media_type: str) -> str:
     """Return a file as a ``data:`` URL, made in a thread."""
+    return await asyncio.to_thread(lambda: f"data:{media_type};base64,{as_base64(data)}")
 
-    def made() -> str:
-        size = SLICE // 4 * 3  # a whole number of groups, so that the parts can be joined
-        parts = [base64.b64encode(data[start : start + size]).decode() for start in range(0, len(data), size)]
-        return f"data:{media_type};base64,{''.join(parts)}"
 
-    return await asyncio.to_thread(made)
+def as_base64(data: bytes) -> str:
+    """Return a file as base64, for a thread."""
+    size = SLICE // 4 * 3  # a whole number of groups, so that the parts can be joined
+    return "".join(base64.b64encode(data[start : start + size]).decode() for start in range(0, len(data), size))
 
 
 class File(NamedTuple):

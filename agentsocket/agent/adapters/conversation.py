@@ -1,18 +1,15 @@
-"""What a conversation needs whatever the framework: its options, its memory, its questions, its answer."""
+"""What a conversation needs whatever the framework: its options, its questions, its answer."""
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from pydantic import JsonValue
 from pydantic_core import to_json
 
 from agentsocket.agent.contract import Approval, Turn
 from agentsocket.protocol.events import AgentResponse, InputRequired
-
-T = TypeVar("T")
 
 ForTurn = Callable[[Turn], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 """Makes the run options of one turn. A plain function is called on the event loop."""
@@ -41,29 +38,6 @@ class RunOptions:
     def _check(self, options: Mapping[str, Any]) -> None:
         if taken := sorted(self._reserved & options.keys()):
             raise TypeError(f"{taken[0]}= cannot be given: it is a part of each run that the server has itself")
-
-
-class Memory(Generic[T]):
-    """The messages of one session, whole turns of them: a turn that was cancelled or failed never gets in.
-
-    Every framework's own store is damaged by a cancel or by two turns at once, so no adapter keeps one. A turn works on
-    a snapshot and is committed when it has gone well.
-    """
-
-    def __init__(self, turns: int = 100, size: int = 32 * 1024 * 1024) -> None:
-        """Keep so many turns, with files of ``size`` bytes among them: each request to the model has them all again."""
-        self._turns: deque[tuple[list[T], int]] = deque(maxlen=turns)
-        self._most = size
-
-    def snapshot(self) -> list[T]:
-        """All messages, oldest first, in a list of the caller's own."""
-        return [message for messages, _ in self._turns for message in messages]
-
-    def commit(self, messages: Iterable[T], size: int = 0) -> None:
-        """Add one turn, with files of ``size`` bytes; the oldest go where there is too much."""
-        self._turns.append((list(messages), size))
-        while len(self._turns) > 1 and sum(size for _, size in self._turns) > self._most:
-            self._turns.popleft()
 
 
 async def approve(turn: Turn, tool_name: str, tool_kwargs: dict[str, Any], prompt: str | None = None) -> Approval:

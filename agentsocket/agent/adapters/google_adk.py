@@ -12,15 +12,25 @@ from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.runners import Runner
 from google.adk.sessions import InMemorySessionService
 from google.genai.types import Content, FunctionCall, FunctionResponse, Part
-from pydantic_core import from_json
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
 
 from agentsocket.agent.adapters import google_adk_rehearsal
 from agentsocket.agent.adapters.content import attached, weight
-from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
+from agentsocket.agent.adapters.conversation import RunOptions, Tokens, approve
 from agentsocket.agent.adapters.google_adk_content import question
 from agentsocket.agent.adapters.google_adk_telling import CONFIRMATION, Teller, text_of
+from agentsocket.agent.adapters.memory import Form, Memory
 from agentsocket.agent.contract import AgentError, Context, Turn
 from agentsocket.protocol.events import AgentResponse, InputRequired
+
+FORM: Final = Form[Event](
+    "google-adk",
+    dump=lambda events: [
+        event.model_dump(mode="json", exclude_none=True, by_alias=True, fallback=str) for event in events
+    ],
+    parse=lambda value: [Event.model_validate_json(to_json(event)) for event in value],
+)
 
 
 class GoogleADKAgent:
@@ -48,7 +58,7 @@ class GoogleADKAgent:
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, unless a plugin of the app catches it."""
-        history = self.memory.snapshot()
+        history = await self.memory.recall(turn)
         options = await self._options.of(turn)
         options["run_config"] = _run_config(options.get("run_config"))
         # A session for this turn alone: two turns of one session would read each other's half.
@@ -76,9 +86,25 @@ class GoogleADKAgent:
         if teller.failure and not teller.answer:
             raise AgentError(f"The model gave no answer ({_reason(teller.failure)}).")
         new = done.events[len(history) :] if done else []
-        self.memory.commit(new, weight(files) + teller.size)
+        self.memory.commit(new, weight(files) + teller.size, turn.session_files)
         self._state = dict(done.state) if done else {}
         return self._report(new, teller.answer)
+
+    async def save(self) -> JsonValue:
+        """Return what is remembered of the session.
+
+        Raises:
+            ValueError: if it is too large.
+        """
+        return await self.memory.save(FORM, self._state)
+
+    async def load(self, memory: JsonValue) -> None:
+        """Take up what ``save`` of an earlier instance has returned; where that fails, nothing of it.
+
+        Raises:
+            ValueError: if it is of another framework or form; so do ``TypeError`` and ``LookupError``.
+        """
+        self._state = self.memory.load(FORM, memory)
 
     async def _forget(self, place: dict[str, Any]) -> None:
         """Drop the session of a turn, and its artifacts, which ADK keeps apart."""

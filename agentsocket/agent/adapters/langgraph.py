@@ -8,19 +8,31 @@ from itertools import chain
 from typing import Any, Final
 
 from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, message_to_dict, messages_from_dict
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import StateGraph
 from langgraph.types import Command, Interrupt
+from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 
 from agentsocket.agent.adapters.content import attached, weight
-from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve, ask_text
+from agentsocket.agent.adapters.conversation import RunOptions, Tokens, approve, ask_text
 from agentsocket.agent.adapters.frameworks import UnsupportedAgent
 from agentsocket.agent.adapters.langchain_content import question
 from agentsocket.agent.adapters.langgraph_telling import Teller
+from agentsocket.agent.adapters.memory import Form, Memory, is_plain
 from agentsocket.agent.contract import Turn
 from agentsocket.protocol.events import AgentResponse
+
+STRUCTURED: Final = "structured_response"
+"""The channel in which an agent has its answer, where that has a schema."""
+
+FORM: Final = Form[BaseMessage](
+    "langgraph",
+    dump=lambda messages: [_dumped(message) for message in messages],
+    parse=messages_from_dict,
+)
 
 
 class LangGraphAgent:
@@ -43,7 +55,7 @@ class LangGraphAgent:
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. An exception of a tool ends the run, unless the graph catches it."""
-        history = self.memory.snapshot()
+        history = await self.memory.recall(turn)
         known = {past.id for past in history}
         options = await self._options.of(turn)
         options |= self._context(options)
@@ -61,10 +73,26 @@ class LangGraphAgent:
                 break
             work = Command(resume={interrupt.id: await _ask(interrupt, turn) for interrupt in state.interrupts})
         new = [past for past in state.values["messages"] if past.id not in known]
-        self.memory.commit(new, weight(files) + teller.size)
+        self.memory.commit(new, weight(files) + teller.size, turn.session_files)
         # What else the graph remembers: who is active in a swarm, a plan, a list of things to do.
         self._state = {name: value for name, value in state.values.items() if name != "messages"}
-        return _answer(new, state.values.get("structured_response"), usage)
+        return _answer(new, state.values.get(STRUCTURED), usage)
+
+    async def save(self) -> JsonValue:
+        """Return what is remembered of the session.
+
+        Raises:
+            ValueError: if it is too large.
+        """
+        return await self.memory.save(FORM, {name: value for name, value in self._state.items() if name != STRUCTURED})
+
+    async def load(self, memory: JsonValue) -> None:
+        """Take up what ``save`` of an earlier instance has returned; where that fails, nothing of it.
+
+        Raises:
+            ValueError: if it is of another framework or form; so do ``TypeError`` and ``LookupError``.
+        """
+        self._state = self.memory.load(FORM, memory)
 
     def _context(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The option that is missing where a graph has a context, all of whose fields have defaults."""
@@ -152,6 +180,14 @@ def _answer(new: list[BaseMessage], structured: Any, usage: _Usage) -> AgentResp
     for message in spoken:
         usage.count(message)  # a node may have made one without a model of LangChain's
     return usage.tokens.report(structured if structured is not None else str(spoken[-1].text) if spoken else "")
+
+
+def _dumped(message: BaseMessage) -> dict[str, Any]:
+    """A message as LangChain has it in JSON; an artifact is the application's own, and may be anything."""
+    if isinstance(message, ToolMessage) and not is_plain(message.artifact):
+        message = message.model_copy(update={"artifact": None})
+    dumped: dict[str, Any] = to_jsonable_python(message_to_dict(message), bytes_mode="base64", fallback=str)
+    return dumped
 
 
 def _default_context(schema: type[Any]) -> Any:

@@ -18,14 +18,30 @@ from agents import (
 from agents.run_config import ToolErrorFormatterArgs
 from agents.tracing import setup
 from openai.types.responses import ResponseInputContentParam
+from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 
 from agentsocket.agent.adapters.content import Attached, attached, data_url, weight
-from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve
+from agentsocket.agent.adapters.conversation import RunOptions, Tokens, approve
+from agentsocket.agent.adapters.memory import Form, Memory
 from agentsocket.agent.adapters.openai_agents_events import Teller, arguments, as_dict
 from agentsocket.agent.contract import Turn
 from agentsocket.protocol.events import AgentResponse
 
 PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+
+def _items(value: Any) -> list[TResponseInputItem]:
+    if not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+        raise TypeError("items of a conversation are objects in a list")
+    return value
+
+
+FORM: Final = Form[TResponseInputItem](
+    "openai-agents",
+    dump=lambda items: to_jsonable_python(items, fallback=str),
+    parse=_items,
+)
 
 
 class OpenAIAgent:
@@ -44,7 +60,7 @@ class OpenAIAgent:
 
     async def run(self, message: str, turn: Turn) -> AgentResponse:
         """Answer one message. After a handoff the next one goes to the agent that answered last."""
-        history = self.memory.snapshot()
+        history = await self.memory.recall(turn)
         failed: set[str] = set()
         options, teller = _with_ear(await self._options.of(turn), failed), Teller(turn, failed)
         files = await attached(turn)
@@ -55,9 +71,26 @@ class OpenAIAgent:
             if not result.interruptions:
                 break
             work = await _decide(result, turn)
-        self.memory.commit(result.to_input_list()[len(history) :], weight(files) + teller.size)
+        self.memory.commit(result.to_input_list()[len(history) :], weight(files) + teller.size, turn.session_files)
         self._agent = result.last_agent
         return _tokens(result.context_wrapper.usage).report(teller.answer(result.final_output))
+
+    async def save(self) -> JsonValue:
+        """Return what is remembered of the session.
+
+        Raises:
+            ValueError: if it is too large.
+        """
+        return await self.memory.save(FORM, {"agent": self._agent.name})
+
+    async def load(self, memory: JsonValue) -> None:
+        """Take up what ``save`` of an earlier instance has returned; where that fails, nothing of it.
+
+        Raises:
+            ValueError: if it is of another framework or form; so do ``TypeError`` and ``LookupError``.
+        """
+        team = {agent.name: agent for agent in reversed(_team(self._agent))}
+        self._agent = team.get(self.memory.load(FORM, memory).get("agent"), self._agent)
 
 
 def _with_ear(options: dict[str, Any], failed: set[str]) -> dict[str, Any]:
@@ -128,6 +161,18 @@ async def _decide(result: RunResultStreaming, turn: Turn) -> RunState[Any]:
         else:
             state.reject(item, rejection_message=approval.reason)
     return state
+
+
+def _team(agent: Agent[Any]) -> list[Agent[Any]]:
+    """Return an agent and all to whom it may come by handoffs, the nearest first."""
+    team = [agent]
+    for member in team:
+        for handoff in member.handoffs:
+            reference = getattr(handoff, "_agent_ref", None)  # the SDK has it nowhere else
+            other = reference() if reference else handoff
+            if isinstance(other, Agent) and not any(other is each for each in team):
+                team.append(other)
+    return team
 
 
 def _keep_traces_at_home() -> None:

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import AsyncIterable
 from typing import Any, Final
 
+from pydantic import JsonValue
 from pydantic_ai.agent import AbstractAgent, Agent
 from pydantic_ai.capabilities import (
     AbstractCapability,
@@ -16,6 +17,7 @@ from pydantic_ai.messages import (
     AgentStreamEvent,
     BinaryContent,
     ModelMessage,
+    ModelMessagesTypeAdapter,
     ModelResponse,
     UserContent,
 )
@@ -23,12 +25,20 @@ from pydantic_ai.models import ModelRequestContext, infer_model
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
 from pydantic_ai.usage import RunUsage
+from pydantic_core import to_json
 
 from agentsocket.agent.adapters.content import Attached, attached, weight
-from agentsocket.agent.adapters.conversation import Memory, RunOptions, Tokens, approve, as_text, ask_text
+from agentsocket.agent.adapters.conversation import RunOptions, Tokens, approve, as_text, ask_text
+from agentsocket.agent.adapters.memory import Form, Memory
 from agentsocket.agent.adapters.pydantic_ai_events import Teller
 from agentsocket.agent.contract import AgentError, Turn
 from agentsocket.protocol.events import AgentResponse
+
+FORM: Final = Form[ModelMessage](
+    "pydantic-ai",
+    dump=lambda messages: ModelMessagesTypeAdapter.dump_python(messages, mode="json", fallback=str),
+    parse=lambda value: ModelMessagesTypeAdapter.validate_json(to_json(value)),  # else base64 is taken for the bytes
+)
 
 
 class PydanticAIAgent:
@@ -66,7 +76,7 @@ class PydanticAIAgent:
         own = _OwnTasks()
         options = await self._options.of(turn)
         options["capabilities"] = [*(options.get("capabilities") or ()), HandleDeferredToolCalls(answer), own]
-        history, files = self.memory.snapshot(), await attached(turn)
+        history, files = await self.memory.recall(turn), await attached(turn)
         prompt = _prompt(message, files)
         try:
             result = await self._agent.run(prompt, message_history=history, event_stream_handler=forward, **options)
@@ -77,8 +87,24 @@ class PydanticAIAgent:
         finally:
             await own.stop()
         output = await teller.answer(result.output)
-        self.memory.commit(result.new_messages(), weight(files) + teller.size)
+        self.memory.commit(result.new_messages(), weight(files) + teller.size, turn.session_files)
         return _tokens(result.usage).report(output)
+
+    async def save(self) -> JsonValue:
+        """Return what is remembered of the session.
+
+        Raises:
+            ValueError: if it is too large.
+        """
+        return await self.memory.save(FORM, {})
+
+    async def load(self, memory: JsonValue) -> None:
+        """Take up what ``save`` of an earlier instance has returned; where that fails, nothing of it.
+
+        Raises:
+            ValueError: if it is of another framework or form; so do ``TypeError`` and ``LookupError``.
+        """
+        self.memory.load(FORM, memory)
 
 
 class _OwnTasks(AbstractCapability[Any]):

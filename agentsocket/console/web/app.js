@@ -1,21 +1,22 @@
 /** Puts the page together. */
 
 import { AgentClient, ConnectionLost, MessageTooBig, newRequestId, parseFrame, Upload } from "./agent_client.js";
+import { socketAddress } from "./address.js";
 import { Attachments } from "./attachments.js";
 import { Composer } from "./composer.js";
 import { ConnectionView } from "./connection_view.js";
 import { Conversation } from "./conversation.js";
-import { h, icon } from "./dom.js";
-import { FrameRecord } from "./frame_record.js";
+import { h } from "./dom.js";
+import { FrameRecord, isOfUpload } from "./frame_record.js";
 import { Inspector } from "./inspector.js";
+import { InspectorToggle } from "./inspector_toggle.js";
 import { NewConversation } from "./new_conversation.js";
 import { visible } from "./plain_text.js";
-import { lasting } from "./storage.js";
 import { TabStore } from "./tab_store.js";
+import { Talks } from "./talks.js";
 import { themeButton } from "./theme.js";
 import { called, Welcome } from "./welcome.js";
 
-const INSPECTOR_KEY = "agent-console inspector";
 /** @typedef {import("./file_view.js").Sent} Sent */
 
 /** States in which there is no connection and none is tried for. */
@@ -44,6 +45,7 @@ class Console {
     },
     this.#announce,
     this.#welcome.element,
+    () => this.#talks.atTop(),
   );
   #inspector = new Inspector(this.#record, (text) => this.#client.sendText(text));
   #attachments = new Attachments(
@@ -62,52 +64,62 @@ class Console {
       retry: () => this.#client.retryNow(),
       login: (token) => this.#login(token),
       renew: (token) => this.#renew(token),
-      logout: () => this.#logout(),
+      logout: (another) => this.#logout(another),
       fresh: () => this.#fresh(),
       hasToken: () => this.#store.token !== undefined,
     },
     this.#announce,
   );
+  #talks = new Talks(this.#client, this.#conversation, this.#store, {
+    apply: (entry, frame) => this.#apply(entry, frame, true),
+    login: () => this.#login(),
+    shown: () => this.#shown(),
+    focus: () => this.#composer.focus(),
+    announce: this.#announce,
+  });
   #new = new NewConversation(
     () => this.#fresh(),
-    () => this.#conversation.running,
+    () => (this.#talks.kept ? 0 : this.#conversation.running),
   );
   #title = h("h1", {}, "Agent console");
   #host = h("span.host", {}, location.host);
-  #toggle = h(
-    "button.quiet.toggle",
-    { type: "button", "aria-controls": "inspector", title: "Frames" },
-    icon("frames"),
-    h("span", {}, "Frames"),
-  );
+  #toggle = new InspectorToggle();
 
   constructor() {
     this.#introduce();
-    const saved = this.#store.load();
+    const saved = this.#restored();
     if (saved.dropped) this.#rebuild("note", Date.now(), JSON.stringify({ event: "dropped", data: {} }));
     for (const [direction, time, text] of saved.entries) this.#rebuild(direction, time, text);
     this.#build();
     this.#listen();
-    if (saved.session) this.#client.resume(saved.session, { token: saved.token }).catch(ignore);
-    else this.#login(saved.token);
+    this.#login(saved.token, saved.session);
+  }
+
+  /** What was here before a reload, where the address still is the same. */
+  #restored() {
+    const saved = this.#store.load();
+    const { conversation } = this.#store;
+    const { wanted } = this.#talks;
+    if (conversation === wanted) return saved;
+    if (conversation && saved.session) this.#store.leave(conversation, saved.session);
+    this.#store.begin(wanted);
+    return { token: saved.token, session: null, entries: [], dropped: false };
   }
 
   #build() {
-    this.#toggle.addEventListener("click", () => this.#showInspector(document.body.dataset.inspector !== "open"));
-    this.#showInspector(
-      (lasting.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800,
-    );
     document.body.append(
       h(
         "header.bar",
         {},
+        this.#talks.button,
         this.#title,
         this.#host,
         this.#connection.pill,
         this.#new.button,
         themeButton(),
-        this.#toggle,
+        this.#toggle.button,
       ),
+      this.#talks.element,
       h("main", {}, this.#conversation.element, h("div.foot", {}, this.#connection.banner, this.#composer.element)),
       this.#inspector.element,
       this.#connection.panel,
@@ -137,10 +149,11 @@ class Console {
   #passed({ direction, text, frame, duplicate }) {
     if (frame?.event === "login_response" && !this.#greet(frame.data.user)) return;
     const entry = this.#record.add(direction, text, frame);
+    if (frame && this.#talks.concerns(frame, direction)) return;
     if (duplicate || frame?.event === "heartbeat" || isOfUpload(frame)) return;
     if (frame?.event === "agent_data" && frame.data.transient) this.#store.save(this.#client.session);
     else this.#store.add(entry, this.#client.session);
-    if (frame) this.#apply(entry, frame, true);
+    if (frame && !this.#talks.holds(entry, frame)) this.#apply(entry, frame, true);
     this.#refresh();
   }
 
@@ -204,6 +217,7 @@ class Console {
     const requestId = newRequestId();
     for (const one of files) if (one instanceof Upload && one.file_id) this.#sentFiles.set(one.file_id, one.file);
     const attachments = files.map(({ file_id, name, media_type, size }) => ({ file_id, name, media_type, size }));
+    this.#talks.asked(message);
     this.#note("asked", { request_id: requestId, message, attachments });
     this.#conversation.toLatest();
     this.#send(requestId, message, files);
@@ -240,23 +254,19 @@ class Console {
 
   /** @param {string} taskId */
   #inspect(taskId) {
-    this.#showInspector(true);
+    this.#toggle.show(true);
     this.#inspector.only(taskId);
-  }
-
-  /** @param {boolean} open */
-  #showInspector(open) {
-    document.body.dataset.inspector = open ? "open" : "closed";
-    this.#toggle.setAttribute("aria-pressed", String(open));
-    lasting.setItem(INSPECTOR_KEY, open ? "open" : "");
   }
 
   // ---- The session ----
 
-  /** @param {string} [token] */
-  #login(token) {
+  /** @param {string} [token] @param {import("./agent_client.js").Session | null} [session] that is taken up */
+  #login(token, session) {
     if (token) this.#store.token = token;
-    this.#client.login({ token: this.#store.token ?? "" }).catch(ignore);
+    const conversationId = this.#talks.wanted ?? this.#client.conversationId;
+    const left = session ?? (conversationId && !this.#client.session && this.#store.takeUp(conversationId));
+    const options = { token: this.#store.token ?? "", conversationId };
+    (left ? this.#client.resume(left, options) : this.#client.login(options)).catch(ignore);
   }
 
   /** @param {string} token a fresh one, while the login goes on; rejects where it is refused */
@@ -275,12 +285,15 @@ class Console {
     const { session } = this.#client;
     this.#client.close();
     this.#store.handOver(session, user.id);
+    history.replaceState(null, "", location.pathname + location.search);
     location.reload();
     return false;
   }
 
-  async #logout() {
+  /** @param {boolean} [another] whether somebody else is to log in */
+  async #logout(another) {
     this.#store.token = undefined;
+    if (another) this.#talks.abandon();
     await this.#client.logout().catch(ignore);
   }
 
@@ -289,6 +302,7 @@ class Console {
    * up is left to it.
    */
   async #fresh() {
+    if (this.#talks.kept || this.#talks.wanted) return this.#talks.fresh();
     this.#note("begun", {});
     this.#composer.focus();
     if (!GONE.has(this.#client.state.name)) await this.#client.logout().catch(ignore);
@@ -304,8 +318,14 @@ class Console {
     this.#tick();
     if (state.name !== "ready") return;
     this.#store.flush();
+    if (!this.#talks.waits) this.#shown();
+  }
+
+  /** All is shown that the server has kept, where it keeps any. */
+  #shown() {
     if (this.#firstReady) this.#takeUp();
     this.#firstReady = false;
+    this.#refresh();
   }
 
   /** Goes on with what was begun before a reload of the page. */
@@ -315,20 +335,6 @@ class Console {
       this.#send(requestId, message ?? "", attachments);
     for (const taskId of cancels) this.#client.cancel(taskId);
   }
-}
-
-/**
- * Of use to nobody after a reload: with the page its files are gone.
- * @param {import("./agent_client.js").Frame | null} frame
- */
-function isOfUpload(frame) {
-  return frame?.data.upload_id !== undefined;
-}
-
-function socketAddress() {
-  const url = new URL(".", location.href);
-  url.protocol = url.protocol.replace("http", "ws");
-  return url;
 }
 
 /** The state of the connection and the conversation say it. */

@@ -8,8 +8,8 @@ import { agentLinks } from "./welcome.js";
 
 /**
  * @typedef {{retry: () => void, login: (token?: string) => void, renew: (token: string) => Promise<void>,
- *   logout: () => Promise<void>, fresh: () => void, hasToken: () => boolean}} ConnectionActions
- *   `renew` rejects where the token is refused; `fresh` begins a new conversation, in a session of its own; `hasToken`
+ *   logout: (another?: boolean) => Promise<void>, fresh: () => void, hasToken: () => boolean}} ConnectionActions
+ *   `logout` is told whether `another` is to log in; `renew` rejects where the token is refused; `fresh` begins a new conversation, in a session of its own; `hasToken`
  *   tells whether one was typed.
  */
 
@@ -149,18 +149,22 @@ export class ConnectionView {
     const enter = (/** @type {string} */ caption) => button(caption, () => this.askForToken());
     if (wantsToken(state)) return [enter("Enter the token")];
     if (state.code === "authentication_failed") return [button("Try again", () => login()), enter("Enter a token")];
+    if (state.code === "conversation_busy")
+      return [button("Try again", () => login()), button("New conversation", fresh)];
+    if (state.code === "conversation_not_found" || state.code === "session_ended")
+      return [button("New conversation", fresh)];
     if (state.code === 4501) return [button("Take it back", () => login()), button("New conversation", fresh)];
     if (state.name === "refused" && state.agents?.length) return [];
     if (state.name === "refused") return [button("Reconnect", () => login())];
     if (state.name === "connected") return [button("Log in", () => login())];
     if (state.name !== "ready") return [];
     const leave = async () => {
-      await logout();
+      await logout(true);
       this.askForToken();
     };
     return [
       this.#expiring && hasToken() && enter("Enter a fresh token"),
-      button("Log out", logout),
+      button("Log out", () => logout()),
       hasToken() && button("Log in as somebody else", leave),
     ].filter((one) => one instanceof HTMLElement);
   }

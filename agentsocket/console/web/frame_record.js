@@ -65,6 +65,14 @@ function withoutSecrets(text, frame) {
  */
 function forEyes(text, frame) {
   if (frame?.event === "upload_chunk") return text.replace(/[A-Za-z0-9+/=]{100,}/, (data) => `•••(${data.length})`);
-  const tells = frame?.event === "agent_file" || frame?.data.tasks?.some?.((/** @type {any} */ task) => task?.files);
+  const tells = ["agent_file", "conversation"].includes(frame?.event ?? "") || frame?.data.tasks?.some?.((/** @type {any} */ task) => task?.files);
   return tells ? JSON.stringify(JSON.parse(text), (key, value) => (key === "url" ? "•••" : value)) : text;
+}
+
+/**
+ * Of use to nobody after a reload: with the page its files are gone.
+ * @param {import("./agent_client.js").Frame | null} frame
+ */
+export function isOfUpload(frame) {
+  return frame?.data.upload_id !== undefined;
 }
