@@ -12,6 +12,8 @@ class Link:
         self.target = target
         self.whole = True
         self._open: set[asyncio.StreamWriter] = set()
+        self._answers: set[asyncio.StreamWriter] = set()
+        """Those of the open ones that lead to a page."""
         self._silent: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
@@ -28,6 +30,10 @@ class Link:
         """Let every connection die without a word, as when a phone leaves its network; new ones work."""
         self._silent |= self._open
 
+    def swallow_answers(self) -> None:
+        """Have the server hear every connection, and none of the pages hear the server; new ones work."""
+        self._silent |= self._answers
+
     def mend(self) -> None:
         self.whole = True
 
@@ -43,7 +49,9 @@ class Link:
         with contextlib.suppress(OSError):
             onwards = await asyncio.open_connection("127.0.0.1", self.target)
             self._open |= {writer, onwards[1]}
+            self._answers.add(writer)
             await asyncio.gather(self._pump(reader, onwards[1]), self._pump(onwards[0], writer))
+        writer.close()  # also where there was nobody to go on to
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -53,6 +61,7 @@ class Link:
                     await writer.drain()
         writer.close()
         self._open.discard(writer)
+        self._answers.discard(writer)
         self._silent.discard(writer)
 
 

@@ -30,16 +30,21 @@ GOLDEN = {
     for path in sorted((Path(__file__).parents[1] / "golden").glob("*.json"), key=lambda path: path.stem)
 }
 CLIENT_EVENTS = {frame.event for frame in get_args(AnyClientFrame)}
-# What belongs to a login or an upload and to no task: tested on its own.
-ELSEWHERE = {"refresh_response", "error.retry_after", *(name for name in GOLDEN if "upload" in name)}
+# What belongs to a login, an upload or a conversation and to no task: tested on its own.
+ELSEWHERE = {
+    "refresh_response",
+    "error.retry_after",
+    *(name for name in GOLDEN if "upload" in name),
+    *("conversation", "conversations", "conversation_updated", "conversation_deleted"),
+}
 FEATURES = ["heartbeat", "reasoning", "progress", "data", "files"]
 SENT = [name for name, frame in GOLDEN.items() if frame["event"] in CLIENT_EVENTS and name not in ELSEWHERE]
 RECEIVED = [name for name, frame in GOLDEN.items() if frame["event"] not in CLIENT_EVENTS and name not in ELSEWHERE]
 
 # What a page does to send each frame, given the frame's data.
 ACTIONS = {
-    "login": """({session_id, resume_token, last_seq, ...options}) => {
-        const client = page.make({resumable: false, ...options});
+    "login": """({session_id, resume_token, last_seq, conversation_id, ...options}) => {
+        const client = page.make({resumable: false, conversationId: conversation_id, ...options});
         return void (session_id ? client.resume({session_id, resume_token, last_seq}) : client.login());
     }""",
     "agent_request": """({message, request_id, params, attachments = []}) => void client.sendAgentRequest(
@@ -49,6 +54,10 @@ ACTIONS = {
     "logout": "() => void client.logout()",
     "heartbeat": "() => client.wake()",
     "refresh": "({token}) => void client.login({token})",
+    "list_conversations": "(page) => void client.conversations(page)",
+    "get_conversation": "({conversation_id, ...page}) => void client.history(conversation_id, page)",
+    "rename_conversation": "({conversation_id, title}) => void client.renameConversation(conversation_id, title)",
+    "delete_conversation": "({conversation_id}) => void client.deleteConversation(conversation_id)",
 }
 
 
@@ -151,8 +160,8 @@ async def test_the_module_sends_each_frame_as_the_contract_has_it(tab: "Tab", na
             golden = {**golden, "data": {**golden["data"], "features": FEATURES}}
         if golden["event"] == "refresh":
             golden = {**golden, "data": {**golden["data"], "request_id": heard["data"]["request_id"]}}
-        if golden["event"] == "agent_request":
-            golden = {**golden, "data": {"request_id": heard["data"]["request_id"], **golden["data"]}}
+        if golden["event"] == "agent_request" or golden["event"].endswith(("_conversation", "_conversations")):
+            golden = {**golden, "data": {**golden["data"], "request_id": heard["data"]["request_id"]}}
         assert heard == golden
 
 

@@ -18,6 +18,13 @@
  *     const frames = client.stream("What is in it?", { attachments: [input.files[0]] });
  *     for await (const { event, data } of frames) if (event === "agent_file") image.src = client.address(data);
  *
+ * Where the server keeps conversations, each has an id, and goes on from any page; by itself, where the server was
+ * started anew meanwhile:
+ *
+ *     const client = new AgentClient(url, { conversationId });
+ *     await client.login();
+ *     const { turns } = await client.history();
+ *
  * @typedef {string | (() => string | undefined | Promise<string | undefined>)} Token
  *   What proves who logs in; a function is asked anew for each connection, and ten seconds before the login ends.
  * @typedef {{event: string, data: Record<string, any>, gap?: true}} Frame
@@ -28,7 +35,7 @@
  *   StateName
  * @typedef {{name: string, title?: string, description?: string, starters?: string[]}} AgentCard
  * @typedef {{name: StateName, code?: number | string, message?: string, retryAt?: number, opened?: boolean,
- *   agents?: AgentCard[], error?: Error}} State
+ *   agents?: AgentCard[], error?: Error, retryAfter?: number}} State
  *   `code` is a close code or an error's code; `opened` is false where the connection never opened; `agents` are those
  *   that there are where the one that was wanted is not; `error` is what the page's own function for the token threw.
  *   "refused" is left only by `connect`, `login` or `resume`.
@@ -37,6 +44,15 @@
  * @typedef {{file_id: string, name: string, media_type: string, size: number, url: string, tool_call_id?: string}} AgentFile
  *   What an `agent_file` says. Who has its `url` has the file: it is not to be logged.
  * @typedef {{name: string, data: any, id?: string, transient?: boolean}} AgentData What an `agent_data` says.
+ * @typedef {{conversation_id: string, title: string, agent: string, created_at: string, updated_at: string, turns: number,
+ *   running: boolean}} ConversationCard
+ * @typedef {{task_id: string, message: string, request_id?: string, attachments?: AgentFile[],
+ *   status: "running" | "completed" | "cancelled" | "failed" | "interrupted", started_at: string, ended_at?: string,
+ *   events: {kind: string, [field: string]: any}[], response?: string, result?: any, error?: Record<string, any>,
+ *   usage?: Record<string, any>}} ConversationTurn
+ *   What was asked and what came of it; "interrupted" is what ran when the server ended without a word.
+ * @typedef {{limit?: number, before?: string}} Page
+ *   At most `limit` (1 to 100) of what comes before `before`, which is the `next` of the page before.
  * @typedef {Blob | Upload | {file_id: string}} Attachment
  *   A `File` or `Blob` is uploaded first; the others are there already, or on their way.
  * @typedef {{params?: Record<string, any>, attachments?: Attachment[], onUpload?: (upload: Upload) => void,
@@ -67,6 +83,9 @@ export class ServerError extends Error {
 /** The task was stopped. */
 export class TaskCancelled extends Error {}
 
+/** The server ended while the task ran; it is not run again by itself. */
+export class TaskInterrupted extends Error {}
+
 /** The connection is gone for good, or the session with its tasks. */
 export class ConnectionLost extends Error {}
 
@@ -96,11 +115,14 @@ const PASSING = new Set([
   "authentication_unavailable",
   "shutting_down",
   "rate_limited",
+  "store_unavailable",
 ]);
 // A session whose numbers do not fit (it is not the one that was meant) is as good as none.
 const LOST_SESSION = new Set(["session_not_found", "invalid_frame"]);
 const FINAL_CLOSE_CODES = new Set([1000, 1003, 1007, 1009]);
 const NO_LOGIN_IN_TIME = 4502;
+/** Turns that are asked for at once, and answers that are looked through, to find out what became of a task. */
+const [TURNS_AT_ONCE, MOST_PAGES] = [100, 50];
 
 /** Bytes of a file that go in one piece. */
 const [SMALLEST_PIECE, FIRST_PIECE, LARGEST_PIECE] = [4 * 1024, 16 * 1024, 128 * 1024];
@@ -385,6 +407,9 @@ class FrameQueue {
 export class AgentClient extends EventTarget {
   /** @type {State} */ state = { name: "idle" };
   /** @type {Session | null} */ session = null;
+  /** The conversation that it is, or that the next login goes on with. @type {string | null} */ conversationId = null;
+  /** Of a conversation that goes on in a new session: whether the agent remembers it. @type {"restored" | "none" | null} */
+  memory = null;
   /** Who is logged in, where the server knows that. @type {{id: string, name?: string} | null} */ user = null;
   /** Seconds, as the server said last, until the login ends; null where it does not. @type {number | null} */
   expiresIn = null;
@@ -424,6 +449,13 @@ export class AgentClient extends EventTarget {
   /** @type {Map<string, {promise: Promise<void>, resolve: () => void}>} */ #cancels = new Map();
   /** @type {Map<string, {data: {task_id: string}, sent: boolean}>} */ #answers = new Map();
   /** @type {Map<string, Snapshot>} */ #snapshots = new Map();
+  /** @type {Map<string, {event: string, data: object, resolve: (answer: any) => void, reject: (error: any) => void}>} */
+  #questions = new Map();
+  /** Whether there is something of the conversation: before its first request nothing is kept. */ #kept = false;
+  /** Tasks of a session that is gone: the conversation tells what became of them. @type {Map<string, FrameQueue>} */
+  #astray = new Map();
+  /** Requests that such a session may have accepted. @type {Set<string>} */ #unsure = new Set();
+  #settling = false;
   #uploads = new Uploads(
     (event, data) => this.#send(event, data),
     () => this.#sendWaiting(),
@@ -432,9 +464,11 @@ export class AgentClient extends EventTarget {
 
   /**
    * @param {string | URL} url
-   * @param {{token?: Token, params?: Record<string, any>, agent?: string, resumable?: boolean, firstDelay?: number,
-   *   maxDelay?: number, patience?: number, slowPatience?: number, probePatience?: number}} [options]
+   * @param {{token?: Token, params?: Record<string, any>, agent?: string, conversationId?: string | null,
+   *   resumable?: boolean, firstDelay?: number, maxDelay?: number, patience?: number, slowPatience?: number,
+   *   probePatience?: number}} [options]
    *   `params` is what the agent is to know of the session. `agent` is one of several that the server has.
+   *   `conversationId` is an earlier conversation, to go on with; its agent is its own.
    *   Milliseconds: back-off from `firstDelay` to `maxDelay`; and what
    *   the client waits before it gives the connection up as dead: `patience` for it to open and for a request to be
    *   confirmed, `slowPatience` for what may take an agent's time (login, logout, a cancel), and `probePatience` for any
@@ -446,6 +480,7 @@ export class AgentClient extends EventTarget {
       token,
       params,
       agent,
+      conversationId = null,
       resumable = true,
       firstDelay = 1000,
       maxDelay = 30000,
@@ -459,6 +494,7 @@ export class AgentClient extends EventTarget {
     this.#token = token;
     this.#params = params;
     this.#agent = agent;
+    this.conversationId = conversationId;
     this.#resumable = resumable;
     this.#options = { firstDelay, maxDelay, patience, slowPatience, probePatience };
   }
@@ -473,9 +509,16 @@ export class AgentClient extends EventTarget {
    * Opens a session, or takes up the one before a lost connection; where there is one, a token that is given renews the
    * login. Rejects with `ServerError` where it is refused, and with what the function for the token threw, unless that
    * happens while a connection is taken up again: then it is asked anew with the next one.
-   * @param {{token?: Token}} [options] without a token the one given before is sent again; an empty one forgets it
+   * @param {{token?: Token, conversationId?: string | null}} [options] without a token the one given before is sent
+   *   again; an empty one forgets it. Where nobody is logged in, `conversationId` is the conversation to go on with, and
+   *   null begins another one; without it, it is the one before, or after a `logout` another one. Rejects then with the
+   *   codes `conversation_not_found`, also where the server keeps none, or `conversation_busy`.
    */
-  async login({ token } = {}) {
+  async login({ token, conversationId = this.conversationId } = {}) {
+    if (conversationId !== this.conversationId) {
+      this.#forget(new ConnectionLost("Another conversation was chosen."));
+      [this.conversationId, this.#kept] = [conversationId, false];
+    }
     this.#loginWanted = true;
     this.#leaving = false;
     if (this.state.name === "ready" && token && this.expiresIn !== null) await this.#prove(token);
@@ -487,11 +530,14 @@ export class AgentClient extends EventTarget {
 
   /**
    * Takes up a session that was kept somewhere, by a page before its reload for instance.
+   * Where it is gone, its conversation goes on in a new one.
    * @param {Session} session
-   * @param {{token?: Token}} [options]
+   * @param {{token?: Token, conversationId?: string | null}} [options]
    */
-  resume(session, options) {
-    this.session = { ...session };
+  resume(session, options = {}) {
+    const { conversationId = this.conversationId } = options;
+    if (conversationId !== this.conversationId) this.#kept = false;
+    [this.session, this.conversationId] = [{ ...session }, conversationId];
     return this.login(options);
   }
 
@@ -533,7 +579,7 @@ export class AgentClient extends EventTarget {
 
   /**
    * The frames of one task, the last one being its `agent_response`. Leaving the loop early stops the task. Throws
-   * `ServerError`, `TaskCancelled`, `MessageTooBig` or `ConnectionLost`, or the reason of `signal`.
+   * `ServerError`, `TaskCancelled`, `TaskInterrupted`, `MessageTooBig` or `ConnectionLost`, or the reason of `signal`.
    * @param {string} message
    * @param {RequestOptions} [options]
    * @returns {AsyncGenerator<Frame, void, void>}
@@ -587,8 +633,76 @@ export class AgentClient extends EventTarget {
     return this.#uploads.begin(upload, onProgress);
   }
 
+  // ---- Conversations ----
+
   /**
-   * Where a file of the agent's is got, for as long as its session is there. Throws a `TypeError` where that is not on
+   * The user's conversations, newest first. There are none where users are not known by name, or the server keeps no
+   * conversations. This and what follows is asked again after a break; it rejects with `ServerError` or `ConnectionLost`.
+   * @param {Page} [page]
+   * @returns {Promise<{conversations: ConversationCard[], next?: string}>}
+   */
+  conversations({ limit, before } = {}) {
+    return this.#inquire("list_conversations", { limit, before });
+  }
+
+  /**
+   * What was said in a conversation: its newest turns, oldest first. There may be fewer than `limit`, and still a `next`.
+   * @param {string | null} [conversationId] by default, this one
+   * @param {Page} [page]
+   * @returns {Promise<{conversation_id: string, title: string, agent: string, turns: ConversationTurn[], next?: string}>}
+   */
+  history(conversationId, { limit, before } = {}) {
+    return this.#inquire("get_conversation", { conversation_id: conversationId ?? undefined, limit, before });
+  }
+
+  /** @param {string} conversationId @param {string} title of 1 to 200 characters @returns {Promise<string>} as it is kept */
+  async renameConversation(conversationId, title) {
+    return (await this.#inquire("rename_conversation", { conversation_id: conversationId, title })).title;
+  }
+
+  /** Deletes a conversation, its files and its memory, for good; a session of it ends. @param {string} conversationId */
+  async deleteConversation(conversationId) {
+    await this.#inquire("delete_conversation", { conversation_id: conversationId });
+  }
+
+  /** @param {string} event @param {object} data @returns {Promise<any>} what the server answers */
+  #inquire(event, data) {
+    const request_id = newRequestId();
+    return new Promise((resolve, reject) => {
+      this.#questions.set(request_id, { event, data: { ...data, request_id }, resolve, reject });
+      if (this.state.name === "ready") this.#sendQuestion(request_id);
+    });
+  }
+
+  /** @param {string} id */
+  #sendQuestion(id) {
+    const { event, data, reject } = /** @type {any} */ (this.#questions.get(id));
+    try {
+      this.#send(event, data);
+      this.#expect(`question ${id}`, this.#options.slowPatience);
+    } catch (error) {
+      this.#questions.delete(id);
+      reject(error);
+    }
+  }
+
+  /** @param {Frame} frame */
+  #told({ event, data: { request_id, ...data } }) {
+    const { resolve, reject } = /** @type {any} */ (this.#questions.get(request_id));
+    this.#questions.delete(request_id);
+    this.#answered(`question ${request_id}`);
+    if (event === "error") reject(new ServerError(data));
+    else resolve(data);
+  }
+
+  /** @param {Error} error */
+  #failQuestions(error) {
+    for (const { reject } of this.#questions.values()) reject(error);
+    this.#questions.clear();
+  }
+
+  /**
+   * Where a file of the agent's is got, for as long as its session or its conversation is there. Throws a `TypeError` where that is not on
    * the server.
    * @param {{url: string}} file
    * @returns {string}
@@ -685,6 +799,7 @@ export class AgentClient extends EventTarget {
     // No reason to stay away: the function for the token may have taken its time.
     const late = code === NO_LOGIN_IN_TIME && this.state.name === "logging_in";
     this.#detach();
+    if (!this.#loginWanted) this.#failQuestions(new ConnectionLost("The connection was lost."));
     if (!this.session) this.#failTasks(new ConnectionLost("The connection was lost, and the task with it."));
     if (!late && (FINAL_CLOSE_CODES.has(code) || code >= 4500))
       this.#giveUp({ name: "refused", code }, "The connection was closed.");
@@ -727,6 +842,7 @@ export class AgentClient extends EventTarget {
     this.#detach();
     for (const { reject } of this.#requests.values()) reject(new ConnectionLost(message));
     this.#requests.clear();
+    this.#failQuestions(new ConnectionLost(message));
     this.#uploads.failAll(new ConnectionLost(message));
     this.#failTasks(new ConnectionLost(message));
     this.#setState(state);
@@ -742,11 +858,11 @@ export class AgentClient extends EventTarget {
   #until(...names) {
     return new Promise((resolve, reject) => {
       const look = () => {
-        const { name, code, message, error } = this.state;
+        const { name, code, message, error, retryAfter: retry_after } = this.state;
         const passing = this.#leaving && name === "connected"; // only to log out from the session
         if (names.includes(name) && !passing) resolve();
         else if (error && name === "refused") reject(error);
-        else if (typeof code === "string" && name === "refused") reject(new ServerError({ code, message }));
+        else if (typeof code === "string" && name === "refused") reject(new ServerError({ code, message, retry_after }));
         else if (name === "refused" || name === "idle") reject(new ConnectionLost(`Closed with code ${code}.`));
         else return;
         this.removeEventListener("state", look);
@@ -854,7 +970,9 @@ export class AgentClient extends EventTarget {
       this.#token,
       (token) => {
         const wanted = { resumable: this.#resumable || undefined, agent: this.#agent };
-        this.#send("login", { token, params: this.#params, features: FEATURES, ...(this.session ?? wanted) });
+        const conversation_id = this.conversationId ?? undefined;
+        const known = this.session && { ...(conversation_id && wanted), ...this.session };
+        this.#send("login", { token, params: this.#params, features: FEATURES, ...(known ?? wanted), conversation_id });
       },
       (error) => this.#withoutToken(error),
     );
@@ -917,7 +1035,8 @@ export class AgentClient extends EventTarget {
     if (login) this.#adopt(login);
     this.#report("received", text, frame, duplicate);
     if (socket !== this.#socket) return; // whoever was told has closed it
-    if (login) this.#ready(login);
+    if (login && this.conversationId && !login.conversation_id) this.#nothingKept();
+    else if (login) this.#ready(login);
     else if (frame && !duplicate) this.#route(frame);
   }
 
@@ -927,6 +1046,7 @@ export class AgentClient extends EventTarget {
     if (data.upload_id) this.#uploads.take({ event, data });
     else if (loginError) this.#loginFailed(data);
     else if (event === "logout_response") this.#loggedOut();
+    else if (this.#questions.has(data.request_id)) this.#told({ event, data });
     else if (this.#refreshing && data.request_id === this.#refreshing.id) this.#refreshed({ event, data });
     else if (event === "agent_request_received") this.#confirmed(data);
     else if (event === "error" && data.request_id && !data.task_id) this.#requestFailed(data);
@@ -937,7 +1057,15 @@ export class AgentClient extends EventTarget {
 
   /** @param {Record<string, any>} login */
   #adopt(login) {
-    if (!login.resumed || !this.session) this.#forget(new ConnectionLost("The server no longer knows the session."));
+    const goesOn = this.conversationId && login.conversation_id === this.conversationId;
+    const same = login.resumed && this.session?.session_id === login.session_id;
+    if (!same) {
+      if (goesOn) this.#goAstray();
+      else this.#forget(new ConnectionLost("The server no longer knows the session."));
+      this.memory = login.memory ?? null;
+    }
+    if (!this.conversationId) this.conversationId = login.conversation_id ?? null;
+    this.#kept ||= Boolean(goesOn && (login.memory || login.resumed));
     const last_seq = login.resumed && login.lossless !== false ? this.session?.last_seq : login.last_seq;
     const resume_token = login.resume_token ?? this.session?.resume_token;
     this.session = resume_token ? { session_id: login.session_id, resume_token, last_seq: last_seq ?? 0 } : null;
@@ -955,7 +1083,8 @@ export class AgentClient extends EventTarget {
     this.#loginWanted = true;
     this.#uploads.open((login.features ?? []).includes("files"), this.#limit);
     if (login.lossless === false) this.#bridge(login.tasks ?? []);
-    for (const id of this.#requests.keys()) this.#sendRequest(id);
+    for (const id of this.#requests.keys()) if (!this.#unsure.has(id)) this.#sendRequest(id);
+    for (const id of this.#questions.keys()) this.#sendQuestion(id);
     for (const taskId of this.#cancels.keys()) this.#sendCancel(taskId);
     /** @type {Snapshot[]} */ const tasks = login.tasks ?? [];
     const open = new Set(tasks.flatMap(({ pending_inputs = [] }) => pending_inputs.map((input) => input.input_id)));
@@ -964,7 +1093,9 @@ export class AgentClient extends EventTarget {
       answer.sent = true;
     }
     this.#setState({ name: "ready" });
-    if (this.state.name === "ready") this.#endsIn(login.expires_in);
+    if (this.state.name !== "ready") return;
+    this.#endsIn(login.expires_in);
+    this.#settle();
   }
 
   /** @param {Record<string, any>} data */
@@ -972,27 +1103,45 @@ export class AgentClient extends EventTarget {
     this.#answered("login");
     // What could not be created has an entry in the server's log; a name that nobody has will not come to be one.
     const unknownAgent = code === "agent_unavailable" && !error_id;
+    const gone = code === "conversation_not_found" && this.#entered && !this.#kept;
+    const busy = code === "conversation_busy" && this.#entered; // with the session before, which is about to end
     if (this.#leaving) this.#loggedOut();
-    else if (LOST_SESSION.has(code) && this.session) {
+    else if (gone) {
+      this.#forget(new ConnectionLost("The server no longer knows the session."));
+      this.conversationId = null;
+      this.#sendLogin();
+    } else if (LOST_SESSION.has(code) && this.session) {
       this.#forget(new ConnectionLost("The server no longer knows the session."));
       this.#sendLogin();
-    } else if (PASSING.has(code) && !unknownAgent) {
+    } else if (busy || (PASSING.has(code) && !unknownAgent)) {
       this.#detach();
       this.#retryLater({ code, message }, retry_after);
     } else {
       this.#loginWanted = false;
-      this.#giveUp({ name: "refused", code, message, agents }, message);
+      this.#giveUp({ name: "refused", code, message, agents, retryAfter: retry_after }, message);
     }
   }
 
+  /** A conversation was to go on, and this server keeps none. */
+  #nothingKept() {
+    this.#send("logout", {});
+    this.session = null;
+    const state = { code: "conversation_not_found", message: "This server keeps no conversations." };
+    this.#giveUp({ name: "refused", ...state }, state.message);
+  }
+
   #loggedOut() {
+    // Who deletes a conversation is told so after its end.
+    const asked = this.state.name !== "ready";
+    if (asked) this.#failQuestions(new ConnectionLost("Logged out."));
     this.#answered("logout");
     clearTimeout(this.#renewal);
     this.#entered = false;
     this.#loginWanted = false;
     this.#leaving = false;
     this.#forget(new ConnectionLost("Logged out."));
-    this.#setState({ name: "connected" });
+    [this.conversationId, this.memory, this.#kept] = [null, null, false];
+    this.#setState({ name: "connected", ...(!asked && { code: "session_ended" }) });
   }
 
   /** Ends what belonged to the session; a request that was never sent waits for the next one. @param {Error} error */
@@ -1011,9 +1160,63 @@ export class AgentClient extends EventTarget {
 
   /** @param {Error} error */
   #failTasks(error) {
-    for (const queue of this.#tasks.values()) queue.fail(error);
+    for (const queue of [...this.#tasks.values(), ...this.#astray.values()]) queue.fail(error);
+    for (const { resolve } of this.#cancels.values()) resolve();
+    for (const all of [this.#tasks, this.#astray, this.#unsure, this.#cancels, this.#answers, this.#snapshots]) all.clear();
+  }
+
+  /** The conversation goes on in another session, which knows nothing of what ran in the one before. */
+  #goAstray() {
+    for (const [id, queue] of this.#tasks) this.#astray.set(id, queue);
+    for (const [id, { sent }] of this.#requests) if (sent) this.#unsure.add(id);
+    this.#uploads.restart();
     for (const { resolve } of this.#cancels.values()) resolve();
     for (const map of [this.#tasks, this.#cancels, this.#answers, this.#snapshots]) map.clear();
+  }
+
+  /** Has the conversation tell what became of those that are astray; what was never accepted is sent again. */
+  async #settle() {
+    if (this.#settling || !(this.#astray.size || this.#unsure.size)) return;
+    this.#settling = true;
+    let error = new ConnectionLost("The session was lost, and its conversation does not tell how the task has ended.");
+    try {
+      let before;
+      for (let i = 0; i < MOST_PAGES && (this.#astray.size || this.#unsure.size); i++) {
+        const { turns, next } = await this.history(null, { limit: TURNS_AT_ONCE, before });
+        for (const turn of turns) this.#tellFate(turn);
+        if (!(before = next)) break;
+      }
+    } catch (failure) {
+      error = /** @type {any} */ (failure);
+    }
+    this.#settling = false;
+    for (const queue of this.#astray.values()) queue.fail(error);
+    this.#astray.clear();
+    const unsent = [...this.#unsure];
+    this.#unsure.clear();
+    for (const id of unsent) {
+      if (!(error instanceof ServerError)) this.#sendRequest(id);
+      else this.#requestFailed({ ...error, request_id: id, message: error.message });
+    }
+  }
+
+  /** @param {ConversationTurn} turn */
+  #tellFate({ task_id, request_id = "", status, events, response, result, usage, error = {} }) {
+    const request = this.#unsure.delete(request_id) ? this.#requests.get(request_id) : undefined;
+    const queue = request?.queue ?? this.#astray.get(task_id);
+    if (!queue || status === "running") return;
+    this.#astray.delete(task_id);
+    this.#tasks.set(task_id, queue);
+    if (request) this.#confirmed({ task_id, request_id });
+    const said = (/** @type {string} */ kind) => events.filter((one) => one.kind === kind);
+    const output = said("output").map((one) => one.output).join("");
+    const [files, data] = [said("file"), said("data")].map((all) => all.map(({ kind, ...rest }) => rest));
+    /** @type {any} */ const snapshot = { task_id, status, output, response, result, usage, files, data, ...error };
+    this.#fill(snapshot);
+    if (status === "interrupted") {
+      queue.fail(new TaskInterrupted("The server ended while the task ran."));
+      this.#tasks.delete(task_id);
+    }
   }
 
   // ---- The end of the login ----
@@ -1175,6 +1378,7 @@ export class AgentClient extends EventTarget {
     const request = this.#requests.get(request_id);
     if (!request) return;
     this.#requests.delete(request_id);
+    this.#kept = true;
     this.#tasks.set(task_id, request.queue);
     for (const one of request.attachments) if (one instanceof Upload) this.#uploads.settle(one);
     request.resolve(task_id);
@@ -1208,7 +1412,9 @@ export class AgentClient extends EventTarget {
     for (const [id, queue] of this.#tasks) {
       const snapshot = this.#snapshots.get(id);
       if (snapshot) this.#fill(snapshot);
+      else if (this.conversationId) this.#astray.set(id, queue);
       else queue.fail(new ConnectionLost("The task ended while the connection was lost."));
+      if (!snapshot) this.#tasks.delete(id);
     }
   }
 
@@ -1219,6 +1425,7 @@ export class AgentClient extends EventTarget {
     output,
     response,
     result,
+    usage,
     files = [],
     data = [],
     pending_inputs = [],
@@ -1232,7 +1439,7 @@ export class AgentClient extends EventTarget {
     for (const each of data) push("agent_data", each);
     for (const file of files) push("agent_file", file);
     for (const input of pending_inputs) push("input_required", input);
-    if (status === "completed") push("agent_response", { response, ...(result !== undefined && { result }) });
+    if (status === "completed") push("agent_response", { response, ...(result !== undefined && { result }), ...(usage && { usage }) });
     if (status === "cancelled") push("task_cancelled", {});
     if (status === "failed") push("error", { code, message, error_id });
   }
