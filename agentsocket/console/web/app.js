@@ -12,6 +12,7 @@ import { NewConversation } from "./new_conversation.js";
 import { visible } from "./plain_text.js";
 import { lasting } from "./storage.js";
 import { TabStore } from "./tab_store.js";
+import { Talks } from "./talks.js";
 import { themeButton } from "./theme.js";
 import { called, Welcome } from "./welcome.js";
 
@@ -44,6 +45,7 @@ class Console {
     },
     this.#announce,
     this.#welcome.element,
+    () => this.#talks.atTop(),
   );
   #inspector = new Inspector(this.#record, (text) => this.#client.sendText(text));
   #attachments = new Attachments(
@@ -68,9 +70,16 @@ class Console {
     },
     this.#announce,
   );
+  #talks = new Talks(this.#client, this.#conversation, this.#store, {
+    apply: (entry, frame) => this.#apply(entry, frame, true),
+    login: () => this.#login(),
+    shown: () => this.#shown(),
+    focus: () => this.#composer.focus(),
+    announce: this.#announce,
+  });
   #new = new NewConversation(
     () => this.#fresh(),
-    () => this.#conversation.running,
+    () => (this.#talks.kept ? 0 : this.#conversation.running),
   );
   #title = h("h1", {}, "Agent console");
   #host = h("span.host", {}, location.host);
@@ -83,13 +92,23 @@ class Console {
 
   constructor() {
     this.#introduce();
-    const saved = this.#store.load();
+    const saved = this.#restored();
     if (saved.dropped) this.#rebuild("note", Date.now(), JSON.stringify({ event: "dropped", data: {} }));
     for (const [direction, time, text] of saved.entries) this.#rebuild(direction, time, text);
     this.#build();
     this.#listen();
-    if (saved.session) this.#client.resume(saved.session, { token: saved.token }).catch(ignore);
-    else this.#login(saved.token);
+    this.#login(saved.token, saved.session);
+  }
+
+  /** What was here before a reload, where the address still is the same. */
+  #restored() {
+    const saved = this.#store.load();
+    const { conversation } = this.#store;
+    const { wanted } = this.#talks;
+    if (conversation === wanted) return saved;
+    if (conversation && saved.session) this.#store.leave(conversation, saved.session);
+    this.#store.begin(wanted);
+    return { token: saved.token, session: null, entries: [], dropped: false };
   }
 
   #build() {
@@ -101,6 +120,7 @@ class Console {
       h(
         "header.bar",
         {},
+        this.#talks.button,
         this.#title,
         this.#host,
         this.#connection.pill,
@@ -108,6 +128,7 @@ class Console {
         themeButton(),
         this.#toggle,
       ),
+      this.#talks.element,
       h("main", {}, this.#conversation.element, h("div.foot", {}, this.#connection.banner, this.#composer.element)),
       this.#inspector.element,
       this.#connection.panel,
@@ -137,10 +158,11 @@ class Console {
   #passed({ direction, text, frame, duplicate }) {
     if (frame?.event === "login_response" && !this.#greet(frame.data.user)) return;
     const entry = this.#record.add(direction, text, frame);
+    if (frame && this.#talks.concerns(frame, direction)) return;
     if (duplicate || frame?.event === "heartbeat" || isOfUpload(frame)) return;
     if (frame?.event === "agent_data" && frame.data.transient) this.#store.save(this.#client.session);
     else this.#store.add(entry, this.#client.session);
-    if (frame) this.#apply(entry, frame, true);
+    if (frame && !this.#talks.holds(entry, frame)) this.#apply(entry, frame, true);
     this.#refresh();
   }
 
@@ -204,6 +226,7 @@ class Console {
     const requestId = newRequestId();
     for (const one of files) if (one instanceof Upload && one.file_id) this.#sentFiles.set(one.file_id, one.file);
     const attachments = files.map(({ file_id, name, media_type, size }) => ({ file_id, name, media_type, size }));
+    this.#talks.asked(message);
     this.#note("asked", { request_id: requestId, message, attachments });
     this.#conversation.toLatest();
     this.#send(requestId, message, files);
@@ -253,10 +276,13 @@ class Console {
 
   // ---- The session ----
 
-  /** @param {string} [token] */
-  #login(token) {
+  /** @param {string} [token] @param {import("./agent_client.js").Session | null} [session] that is taken up */
+  #login(token, session) {
     if (token) this.#store.token = token;
-    this.#client.login({ token: this.#store.token ?? "" }).catch(ignore);
+    const conversationId = this.#talks.wanted ?? this.#client.conversationId;
+    const left = session ?? (conversationId && !this.#client.session && this.#store.takeUp(conversationId));
+    const options = { token: this.#store.token ?? "", conversationId };
+    (left ? this.#client.resume(left, options) : this.#client.login(options)).catch(ignore);
   }
 
   /** @param {string} token a fresh one, while the login goes on; rejects where it is refused */
@@ -275,6 +301,7 @@ class Console {
     const { session } = this.#client;
     this.#client.close();
     this.#store.handOver(session, user.id);
+    history.replaceState(null, "", location.pathname + location.search);
     location.reload();
     return false;
   }
@@ -289,6 +316,7 @@ class Console {
    * up is left to it.
    */
   async #fresh() {
+    if (this.#talks.kept || this.#talks.wanted) return this.#talks.fresh();
     this.#note("begun", {});
     this.#composer.focus();
     if (!GONE.has(this.#client.state.name)) await this.#client.logout().catch(ignore);
@@ -304,8 +332,14 @@ class Console {
     this.#tick();
     if (state.name !== "ready") return;
     this.#store.flush();
+    if (!this.#talks.waits) this.#shown();
+  }
+
+  /** All is shown that the server has kept, where it keeps any. */
+  #shown() {
     if (this.#firstReady) this.#takeUp();
     this.#firstReady = false;
+    this.#refresh();
   }
 
   /** Goes on with what was begun before a reload of the page. */

@@ -149,6 +149,10 @@ export class ConnectionView {
     const enter = (/** @type {string} */ caption) => button(caption, () => this.askForToken());
     if (wantsToken(state)) return [enter("Enter the token")];
     if (state.code === "authentication_failed") return [button("Try again", () => login()), enter("Enter a token")];
+    if (state.code === "conversation_busy")
+      return [button("Try again", () => login()), button("New conversation", fresh)];
+    if (state.code === "conversation_not_found" || state.code === "session_ended")
+      return [button("New conversation", fresh)];
     if (state.code === 4501) return [button("Take it back", () => login()), button("New conversation", fresh)];
     if (state.name === "refused" && state.agents?.length) return [];
     if (state.name === "refused") return [button("Reconnect", () => login())];

@@ -1,7 +1,9 @@
 /** The conversation: what the frames, in their order, amount to. The same frames always make the same conversation. */
 
-import { h, icon } from "./dom.js";
+import { h } from "./dom.js";
 import { errorLine } from "./error_line.js";
+import { keptTurn } from "./kept_turn.js";
+import { Scrolling } from "./scrolling.js";
 import { Turn } from "./turn.js";
 
 /**
@@ -17,8 +19,12 @@ const LOGIN_ERRORS = new Set([
   "session_not_found",
   "too_many_sessions",
   "agent_unavailable",
+  "conversation_not_found",
+  "conversation_busy",
+  "too_many_conversations",
 ]);
 const LOST = "Lost with the session it ran in.";
+const NOT_KEPT = "It did not run: the server cannot keep conversations just now. Try again in a while.";
 
 export class Conversation {
   #actions;
@@ -26,9 +32,7 @@ export class Conversation {
   #list = h("div.turns");
   #before = h("button.before", { type: "button" }, "Show the earlier conversation");
   /** @type {Element[]} */ #folded = [];
-  #jump = h("button.jump", { type: "button", hidden: true }, icon("down"), "Latest");
-  #sticks = true;
-  #lastTop = 0;
+  #scrolling;
   /** @type {Turn[]} */ #turns = [];
   /** @type {Map<string, Turn>} */ #byRequest = new Map();
   /** @type {Map<string, Turn>} */ #byTask = new Map();
@@ -36,12 +40,15 @@ export class Conversation {
   /** @type {Map<string, any>} */ #snapshots = new Map();
   #sessionUnknown = false;
   /** Whether an answer to a login is due. */ #loggingIn = false;
+  /** The last frame of before the login, and the questions that were open then. @type {{seq: number, open: Set<string>}} */
+  #past = { seq: 0, open: new Set() };
 
   /**
    * @param {import("./turn.js").Actions} actions @param {(text: string) => void} announce to a screen reader
    * @param {HTMLElement} welcome what is shown where nothing was said yet
+   * @param {() => void} atTop told when somebody has scrolled up to the beginning
    */
-  constructor(actions, announce, welcome) {
+  constructor(actions, announce, welcome, atTop) {
     this.#actions = actions;
     this.#announce = announce;
     this.scroller = h(
@@ -49,13 +56,10 @@ export class Conversation {
       { role: "log", "aria-label": "Conversation", "aria-live": "off", tabindex: 0 },
       this.#list,
     );
-    this.element = h("div.conversation.empty", {}, this.scroller, this.#jump);
+    this.#scrolling = new Scrolling(this.scroller, this.#list, () => this.#turns.at(-1)?.openQuestion?.element, atTop);
+    this.element = h("div.conversation.empty", {}, this.scroller, this.#scrolling.jump);
     this.scroller.prepend(welcome);
     this.#before.addEventListener("click", () => this.#unfold());
-    this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.#jump.addEventListener("click", () => this.toLatest());
-    const observer = new ResizeObserver(() => this.#sticks && this.#toEnd());
-    for (const element of [this.#list, this.scroller]) observer.observe(element);
   }
 
   /** @param {Entry} entry @param {Frame} frame @param {boolean} live false while an earlier conversation is rebuilt */
@@ -120,10 +124,17 @@ export class Conversation {
     if (event === "tool_progress") return turn.progress(data);
     if (event === "agent_data") return turn.data(data, time);
     if (event === "agent_file") return turn.file(data, time);
-    if (event === "input_required") return turn.question(data, time);
+    if (event === "input_required") return this.#asked(turn, data, time);
     if (event === "agent_response") return turn.completed(data, time);
-    if (event === "task_cancelled") return turn.stopped(time);
+    if (event === "task_cancelled") return turn.stopped(data, time);
     return undefined;
+  }
+
+  /** @param {Turn} turn @param {any} data @param {number} time */
+  #asked(turn, data, time) {
+    turn.question(data, time);
+    // It is only told again: the answer was given before, and is told by nobody.
+    if (data.seq <= this.#past.seq && !this.#past.open.has(data.input_id)) turn.answered(data.input_id, undefined);
   }
 
   /** @param {any} data @param {number} time */
@@ -163,11 +174,68 @@ export class Conversation {
 
   /** @param {any} data @param {number} time */
   #loggedIn(data, time) {
-    if (data.resumed && data.lossless === false) this.#gap(data.tasks ?? [], time);
-    else if (data.resumed) for (const task of data.tasks ?? []) this.#askAgain(task, time);
+    /** @type {any[]} */ const tasks = data.tasks ?? [];
+    const open = tasks.flatMap(({ pending_inputs = [] }) => pending_inputs.map((/** @type {any} */ one) => one.input_id));
+    this.#past = { seq: data.resumed ? (data.last_seq ?? 0) : 0, open: new Set(open) };
+    if (data.resumed && data.lossless === false) this.#gap(tasks, time);
+    else if (data.resumed) for (const task of tasks) this.#askAgain(task, time);
+    else if (data.memory) this.#goesOn(data.memory);
     else this.#newSession(time);
     this.#sessionUnknown = false;
   }
+
+  /** @param {"restored" | "none"} memory of the conversation, whose agent is another one now */
+  #goesOn(memory) {
+    this.#byHand = [];
+    if (memory === "none" && this.#begun)
+      this.notice("The conversation goes on, but its agent does not remember what was said above.");
+  }
+
+  // ---- What the server has kept ----
+
+  /**
+   * Shows what the server has kept, in place of what was here of it; what runs stays as it is, and what waits to be sent.
+   * @param {import("./agent_client.js").ConversationTurn[]} kept
+   */
+  restore(kept) {
+    const running = new Set(kept.filter(({ status }) => status === "running").map(({ task_id }) => task_id));
+    const arrived = new Set(kept.map(({ request_id }) => request_id));
+    const live = new Map(this.#turns.filter((turn) => turn.live && running.has(turn.taskId)).map((one) => [one.taskId, one]));
+    const waiting = [...this.#byRequest].filter(([id, turn]) => turn.live && !turn.taskId && !arrived.has(id));
+    this.clear();
+    for (const one of kept) this.#keep(live.get(one.task_id) ?? keptTurn(one, this.#actions));
+    for (const [id, turn] of waiting) {
+      this.#byRequest.set(id, turn);
+      this.#turns.push(turn);
+    }
+    this.#list.append(...this.#turns.map(({ element }) => element));
+    this.#showWhetherEmpty();
+  }
+
+  /** @param {Turn} turn */
+  #keep(turn) {
+    this.#turns.push(turn);
+    this.#byTask.set(turn.taskId, turn);
+  }
+
+  /** Shows earlier ones above those that are here. @param {import("./agent_client.js").ConversationTurn[]} kept */
+  restoreOlder(kept) {
+    const older = kept.filter((one) => !this.#byTask.has(one.task_id)).map((one) => keptTurn(one, this.#actions));
+    for (const turn of older) this.#byTask.set(turn.taskId, turn);
+    this.#turns.unshift(...older);
+    this.#scrolling.keep(() => this.#list.prepend(...older.map(({ element }) => element)));
+  }
+
+  /** Another conversation is to be shown. */
+  clear() {
+    for (const map of [this.#byRequest, this.#byTask, this.#snapshots]) map.clear();
+    [this.#turns, this.#byHand, this.#folded] = [[], [], []];
+    this.#before.remove();
+    this.#list.replaceChildren();
+    this.#showWhetherEmpty();
+  }
+
+  // ---- More of sessions ----
 
   /** @param {number} time */
   #newSession(time) {
@@ -224,7 +292,8 @@ export class Conversation {
   #error(data, time) {
     if (data.code === "session_not_found") this.#sessionUnknown = true;
     const turn = this.#byTask.get(data.task_id) ?? this.#byRequest.get(data.request_id);
-    if (turn?.live) turn.failed(data, time);
+    if (turn?.live && !turn.taskId && data.code === "store_unavailable") turn.lost(NOT_KEPT, time);
+    else if (turn?.live) turn.failed(data, time);
     else if (!(turn && data.code === "unknown_task") && !LOGIN_ERRORS.has(data.code))
       this.#list.append(errorLine(data));
   }
@@ -244,11 +313,11 @@ export class Conversation {
   }
 
   #unfold() {
-    const height = this.scroller.scrollHeight;
-    this.#list.prepend(...this.#folded.splice(0));
-    this.#before.remove();
-    this.#showWhetherEmpty();
-    this.scroller.scrollTop += this.scroller.scrollHeight - height;
+    this.#scrolling.keep(() => {
+      this.#list.prepend(...this.#folded.splice(0));
+      this.#before.remove();
+      this.#showWhetherEmpty();
+    });
     this.scroller.focus({ preventScroll: true });
   }
 
@@ -294,27 +363,7 @@ export class Conversation {
   }
 
   toLatest() {
-    this.#sticks = true;
-    this.#toEnd();
-  }
-
-  #toEnd() {
-    this.scroller.scrollTop = this.scroller.scrollHeight;
-    const asking = this.#turns.at(-1)?.openQuestion?.element;
-    if (!asking || asking.getBoundingClientRect().top >= this.scroller.getBoundingClientRect().top) return;
-    // Who is asked reads from the beginning on, not from the buttons.
-    asking.scrollIntoView({ block: "start" });
-    this.#sticks = false;
-    this.#jump.hidden = false;
-  }
-
-  #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    // What comes in below moves nobody away from the end: only who scrolls up leaves it.
-    if (scrollHeight - scrollTop - clientHeight < 40) this.#sticks = true;
-    else if (scrollTop < this.#lastTop) this.#sticks = false;
-    this.#lastTop = scrollTop;
-    this.#jump.hidden = this.#sticks;
+    this.#scrolling.toLatest();
   }
 
   /** @param {Frame} frame */

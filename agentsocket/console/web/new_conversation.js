@@ -35,7 +35,7 @@ export class NewConversation {
   }
 
   #asked() {
-    const count = this.#running();
+    const count = this.#running(); // that it would stop
     if (!count) return this.#begin();
     const [tasks, them] = count === 1 ? ["One request is", "it"] : [`${count} requests are`, "them"];
     this.#question.textContent = `${tasks} not answered yet. A new conversation stops ${them}.`;

@@ -115,9 +115,10 @@ export class QuestionForm {
     return { approved, ...(reason && { reason }), ...(edited && { tool_kwargs: kwargs }) };
   }
 
-  /** @param {any} response what was answered, now or before a reload */
+  /** @param {any} response what was answered, now or before a reload; undefined where that is not known */
   answered(response) {
-    this.#settle(this.#approval ? verdict(response) : ["Answered", pretty(response)]);
+    if (response === undefined) this.#settle(["Answered", ""]);
+    else this.#settle(this.#approval ? verdict(response) : ["Answered", pretty(response)]);
   }
 
   /** Takes the form away, since nobody waits for an answer any more. */

@@ -33,7 +33,8 @@ export class Reasoning {
 
   /** @param {number} time */
   end(time) {
-    this.#caption.textContent = `Thought for ${whole(time - this.#began)}`;
+    const took = time - this.#began;
+    this.#caption.textContent = Number.isNaN(took) ? "Thought" : `Thought for ${whole(took)}`; // where it is kept
     if (!this.#chosen) this.element.open = false;
   }
 }

@@ -33,6 +33,10 @@ const CAUSES = new Map(
     4501: "This session was taken up in another window.",
     4502: "Nobody logged in in time.",
     4509: "Too many messages were refused.",
+    session_ended: "This conversation was deleted, or its session ended by the server.",
+    conversation_busy: "This conversation is open elsewhere: in another window, or in one that was closed just now.",
+    conversation_not_found: "There is no such conversation: it was deleted, or is somebody else's.",
+    store_unavailable: "The server cannot get at its conversations just now.",
     authentication_unavailable: "The server cannot check logins just now, which says nothing against yours.",
   }),
 );
@@ -41,6 +45,14 @@ const CAUSES = new Map(
 const WAITING = new Map([
   ["authentication_unavailable", "Logins unavailable"],
   ["rate_limited", "Told to wait"],
+  ["store_unavailable", "Waiting for the server"],
+]);
+
+/** What stands on the pill where a login is refused because of it. */
+const REFUSED = new Map([
+  ["conversation_busy", "Open elsewhere"],
+  ["conversation_not_found", "Not found"],
+  ["too_many_conversations", "Too many conversations"],
 ]);
 
 /** Refusals that stay until somebody changes the server's settings. */
@@ -53,6 +65,7 @@ const LASTING = new Set(["origin", "host"]);
 export function shortly(state, now, refusal = null) {
   const [text, tone] = SHORT[state.name];
   if (state.code === "authentication_failed") return { text: wantsToken(state) ? "Token wanted" : "Login refused", tone };
+  if (state.name === "refused" && REFUSED.has(`${state.code}`)) return { text: REFUSED.get(`${state.code}`) ?? "", tone };
   if (state.code === "agent_unavailable" && state.name === "refused") return { text: "No such agent", tone };
   if (refusal && LASTING.has(refusal.code)) return { text: "Refused", tone: "bad" };
   const seconds = Math.ceil(((state.retryAt ?? 0) - now) / 1000);
@@ -83,7 +96,7 @@ export function fully(state, refusal = null) {
   if (state.agents?.length) return "This server has no agent of that name. Choose one that it has:";
   if (state.code === "authentication_failed") return `The server has refused the login: ${state.message}`;
   if (state.name === "refused") return cause ?? `The server closed the connection (code ${state.code}).`;
-  if (state.name === "connected") return "You are logged out.";
+  if (state.name === "connected") return cause ?? "You are logged out.";
   return "";
 }
 

@@ -1,4 +1,4 @@
-/** What a tab keeps across a reload: the session, whose it is, and as many of the newest frames as there is room for. */
+/** What a tab keeps across a reload: the session, its conversation, whose it is, and as many of the newest frames as there is room for. */
 
 import { ofThisTab } from "./storage.js";
 
@@ -16,6 +16,9 @@ export class TabStore {
   /** @type {Set<number>} */ #dirty = new Set();
   /** @type {Session | null} */ #session = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+
+  /** The conversation that is shown, once there is something of it. @type {string | null} */ conversation = null;
+  /** Sessions that go on without the tab, by their conversations. @type {Record<string, Session>} */ #left = {};
 
   /** @typedef {{session: Session | null, token: string | undefined, entries: [string, number, string][], dropped: boolean}} Kept */
 
@@ -36,11 +39,13 @@ export class TabStore {
       session = null,
       token,
       user,
+      conversation = null,
+      left = {},
       first = 0,
       last = 0,
     } = JSON.parse(ofThisTab.getItem(`${this.#prefix}head`) ?? "{}");
     [this.#first, this.#last, this.#session] = [first, last, session];
-    [this.token, this.#user] = [token, user];
+    [this.token, this.#user, this.conversation, this.#left] = [token, user, conversation, left];
     const entries = [];
     for (let i = first; i <= last; i++) {
       const chunk = ofThisTab.getItem(this.#key(i)) ?? "";
@@ -62,10 +67,39 @@ export class TabStore {
 
   /** Forgets everything but the token, for a page that begins anew. @param {Session | null} session @param {string} user */
   handOver(session, user) {
-    for (const i of [...this.#chunks.keys()]) this.#remove(i);
-    [this.#first, this.#last, this.#session, this.#user] = [0, 0, session && { ...session }, user];
+    this.#empty();
+    [this.#session, this.#user, this.conversation, this.#left] = [session && { ...session }, user, null, {}];
     this.flush();
     this.#over = true;
+  }
+
+  #empty() {
+    for (const i of [...this.#chunks.keys()]) this.#remove(i);
+    [this.#first, this.#last, this.#session] = [0, 0, null];
+  }
+
+  /** Another conversation is shown, of which nothing is kept yet. @param {string | null} conversation */
+  begin(conversation) {
+    this.#empty();
+    this.conversation = conversation;
+    this.flush();
+  }
+
+  /** A session goes on without the tab. @param {string} conversation @param {Session} session */
+  leave(conversation, session) {
+    this.#left[conversation] = { ...session, last_seq: 0 };
+  }
+
+  /** @param {string} conversation @returns {boolean} */
+  hasLeft(conversation) {
+    return Object.hasOwn(this.#left, conversation);
+  }
+
+  /** @param {string} conversation @returns {Session | null} the session that was left, which is taken up now */
+  takeUp(conversation) {
+    const session = this.hasLeft(conversation) ? this.#left[conversation] : null;
+    delete this.#left[conversation];
+    return session;
   }
 
   /** @param {number} i */
@@ -129,7 +163,8 @@ export class TabStore {
   }
 
   #writeHead() {
-    const head = { session: this.#session, token: this.token, user: this.#user, first: this.#first, last: this.#last };
+    const [session, token, user, first, last] = [this.#session, this.token, this.#user, this.#first, this.#last];
+    const head = { session, token, user, conversation: this.conversation, left: this.#left, first, last };
     ofThisTab.setItem(`${this.#prefix}head`, JSON.stringify(head));
   }
 }

@@ -59,7 +59,8 @@ export class ToolCard {
   finish(output, isError, time) {
     this.#result = { output, isError };
     this.#close(isError ? "failed" : "done", isError ? "cross" : "check");
-    this.#time.textContent = duration(Math.max(0, time - this.#began));
+    const took = time - this.#began;
+    this.#time.textContent = Number.isNaN(took) ? "" : duration(Math.max(0, took)); // not kept
     this.#glance.replaceChildren(textNodes(glance(flat(output))));
     if (this.element.open) this.#fill();
   }

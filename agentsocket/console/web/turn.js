@@ -5,7 +5,7 @@ import { copyButton, h, icon, iconButton } from "./dom.js";
 import { errorLine } from "./error_line.js";
 import { fileView, sentFiles } from "./file_view.js";
 import { MarkdownStream } from "./markdown.js";
-import { clock, duration, longText } from "./plain_text.js";
+import { byteSize, clock, duration, longText } from "./plain_text.js";
 import { Progress } from "./progress.js";
 import { QuestionForm } from "./question_form.js";
 import { Reasoning } from "./reasoning.js";
@@ -23,6 +23,8 @@ import { ToolCalls } from "./tool_calls.js";
  *   `sentFile` what this page has sent.
  */
 
+const UNSAVED =
+  "The server could not keep this: after its next restart it may be missing here, or the agent may not remember it.";
 const LIVE = new Set(["queued", "sent", "running", "stopping"]);
 
 export class Turn {
@@ -242,11 +244,12 @@ export class Turn {
     this.tick(Date.now());
   }
 
-  /** @param {{response: string, usage?: any, result?: any}} answer @param {number} time */
-  completed({ response, usage, result }, time) {
+  /** @param {{response: string, usage?: any, result?: any, unsaved?: boolean}} answer @param {number} time */
+  completed({ response, usage, result, unsaved = false }, time) {
     const said = this.#segments.map((segment) => segment.text).join("");
     if (response.trim() && !same(said, response)) this.#answer(response.trim(), time);
     if (result !== undefined) this.#steps.add(new DataCard("Result", result, true).element);
+    this.#tellWhether(unsaved);
     this.#answerText = response;
     const tokens = Object.entries(usage ?? {})
       .filter(([, value]) => typeof value === "number")
@@ -266,15 +269,28 @@ export class Turn {
     this.output(response.slice(goesOn ? begun.length : 0), time);
   }
 
-  /** @param {number} time */
-  stopped(time) {
+  /** @param {boolean} unsaved whether the server could not keep how it ended */
+  #tellWhether(unsaved) {
+    if (unsaved) this.#steps.add(h("p.gap", {}, UNSAVED));
+  }
+
+  /** What was said was longer than what is kept of a turn. @param {number} bytes that are missing */
+  cut(bytes) {
+    this.#turnTo(NaN);
+    this.#steps.add(h("p.gap", {}, `${byteSize(bytes)} that came here are not kept: it was too long.`));
+  }
+
+  /** @param {{unsaved?: boolean}} end @param {number} time */
+  stopped({ unsaved = false }, time) {
     this.#calls.stop();
+    this.#tellWhether(unsaved);
     this.#end("stopped", time, "Stopped after");
   }
 
   /** @param {any} data @param {number} time */
   failed(data, time) {
     this.#steps.element.append(errorLine(data));
+    this.#tellWhether(data.unsaved === true);
     this.#end("failed", time, "Failed after");
   }
 
@@ -321,7 +337,7 @@ export class Turn {
       const { response = snapshot.output, result } = snapshot;
       this.completed({ response, result }, time);
     }
-    if (snapshot.status === "cancelled") this.stopped(time);
+    if (snapshot.status === "cancelled") this.stopped({}, time);
     if (snapshot.status === "failed") this.failed(snapshot, time);
   }
 }
