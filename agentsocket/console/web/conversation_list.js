@@ -69,9 +69,8 @@ export class ConversationList {
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
   }
 
-  /** Somebody has logged in. */
-  begin() {
-    const { user } = this.#client;
+  /** Somebody has logged in. @param {{id: string}} [user] where the server knows them by name */
+  begin(user) {
     this.#shelf = user ? new ServerShelf(this.#client) : new BrowserShelf(this.#actions.running);
     [this.#cards, this.#next] = [new Map(), undefined];
     this.refresh(0);

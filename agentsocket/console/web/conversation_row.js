@@ -72,9 +72,10 @@ export class ConversationRow {
     };
     input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.isComposing) return;
-      if (event.key === "Enter") end(true);
-      if (event.key === "Escape") end(false);
-      if (event.key === "Enter" || event.key === "Escape") event.stopPropagation();
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.preventDefault(); // the button that has the focus then is not meant
+      event.stopPropagation();
+      end(event.key === "Enter");
     });
     input.addEventListener("blur", () => end(true, false));
     this.element.classList.add("editing");

@@ -47,7 +47,7 @@ export class Removal {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#finish(), WAY_BACK);
     const [first, ...others] = [...this.#waiting.values()];
-    const words = others.length ? `${others.length + 1} conversations deleted.` : `“${called(first)}” deleted.`;
+    const words = others.length ? `Deleted: ${others.length + 1} conversations` : `Deleted: “${called(first)}”`;
     this.#say(words, "Undo");
   }
 
@@ -102,7 +102,7 @@ export class Removal {
   /** @param {Card} card @param {any} error */
   #fail(card, error) {
     this.#sent.delete(card.conversation_id);
-    this.#say(`“${called(card)}” is not deleted: ${error.message}`);
+    this.#say(`Not deleted: “${called(card)}”. ${error.message}`);
     this.#announce(`Not deleted: ${error.message}`);
     this.#told.back(card.conversation_id);
   }

@@ -127,14 +127,14 @@ export class Talks {
   }
 
   /** @param {Record<string, any>} login */
-  #entered({ conversation_id, memory }) {
+  #entered({ conversation_id, memory, user }) {
     this.#kept = Boolean(conversation_id);
     this.button.hidden = !this.#kept;
     if (!this.#kept) return this.#open(false);
     if (memory) this.#stay();
     if (document.body.dataset.list === undefined)
       this.#open(innerWidth >= NARROW && lasting.getItem(LIST_KEY) !== "closed");
-    this.#list.begin();
+    this.#list.begin(user);
     this.#list.current = this.#shown;
   }
 
