@@ -342,3 +342,38 @@ async def test_on_a_phone_the_list_is_behind_a_button(tab: "Tab", tmp_path: Path
         await tab.page.locator(".begin").click()
         await tab.expect(".conversations").to_be_hidden()
         await tab.expect(".turn").to_have_count(0)
+
+
+async def test_a_user_goes_on_in_another_window_with_what_runs(tab: "Tab", tmp_path: Path) -> None:
+    async with keeping(tmp_path, Talker, users=True) as server:
+        await tab.open(server.port, ready=False)
+        await enter(tab, "ada")
+        await tab.ask_and_wait("first")
+        parked = await tab.ask("park")
+        await tab.expect(parked.locator(".answer")).to_have_text("begun")
+        other = type(tab)(await tab.page.context.new_page())
+        await other.page.goto(tab.page.url)
+        await enter(other, "ada")
+        await tab.sees(".banner", "taken up in another window")
+        turns = other.page.locator(".turn")
+        await tab.expect(turns).to_have_count(2)
+        await tab.expect(turns.nth(1).locator(".answer")).to_contain_text("begun")
+        await turns.nth(1).get_by_role("button", name="Stop").click()
+        await tab.becomes(turns.nth(1), "stopped")
+        assert other.avoidable_complaints == []
+
+
+async def test_another_user_of_the_page_sees_nothing_of_the_one_before(tab: "Tab", tmp_path: Path) -> None:
+    async with keeping(tmp_path, Talker, users=True) as server:
+        await tab.open(server.port, ready=False)
+        await enter(tab, "ada")
+        await tab.ask_and_wait("secret")
+        await tab.page.locator(".pill").click()
+        await tab.page.get_by_role("button", name="Log in as somebody else").click()
+        await tab.page.fill("#token", "bob")
+        await tab.page.locator("dialog[open] button.primary").click()
+        await tab.sees(".pill", "Connected as bob")
+        await tab.expect(".turn").to_have_count(0)
+        await tab.expect(talks(tab)).to_have_count(0)
+        await tab.ask_and_wait("mine")
+        await tab.expect(talks(tab)).to_have_count(1)

@@ -28,6 +28,13 @@ export function addressOf(id) {
   return `#/c/${encodeURIComponent(id)}`;
 }
 
+/** @returns {URL} where the page's own server is asked */
+export function socketAddress() {
+  const url = new URL(".", location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url;
+}
+
 /** @param {string} text */
 function decoded(text) {
   try {

@@ -1,22 +1,22 @@
 /** Puts the page together. */
 
 import { AgentClient, ConnectionLost, MessageTooBig, newRequestId, parseFrame, Upload } from "./agent_client.js";
+import { socketAddress } from "./address.js";
 import { Attachments } from "./attachments.js";
 import { Composer } from "./composer.js";
 import { ConnectionView } from "./connection_view.js";
 import { Conversation } from "./conversation.js";
-import { h, icon } from "./dom.js";
-import { FrameRecord } from "./frame_record.js";
+import { h } from "./dom.js";
+import { FrameRecord, isOfUpload } from "./frame_record.js";
 import { Inspector } from "./inspector.js";
+import { InspectorToggle } from "./inspector_toggle.js";
 import { NewConversation } from "./new_conversation.js";
 import { visible } from "./plain_text.js";
-import { lasting } from "./storage.js";
 import { TabStore } from "./tab_store.js";
 import { Talks } from "./talks.js";
 import { themeButton } from "./theme.js";
 import { called, Welcome } from "./welcome.js";
 
-const INSPECTOR_KEY = "agent-console inspector";
 /** @typedef {import("./file_view.js").Sent} Sent */
 
 /** States in which there is no connection and none is tried for. */
@@ -64,7 +64,7 @@ class Console {
       retry: () => this.#client.retryNow(),
       login: (token) => this.#login(token),
       renew: (token) => this.#renew(token),
-      logout: () => this.#logout(),
+      logout: (another) => this.#logout(another),
       fresh: () => this.#fresh(),
       hasToken: () => this.#store.token !== undefined,
     },
@@ -83,12 +83,7 @@ class Console {
   );
   #title = h("h1", {}, "Agent console");
   #host = h("span.host", {}, location.host);
-  #toggle = h(
-    "button.quiet.toggle",
-    { type: "button", "aria-controls": "inspector", title: "Frames" },
-    icon("frames"),
-    h("span", {}, "Frames"),
-  );
+  #toggle = new InspectorToggle();
 
   constructor() {
     this.#introduce();
@@ -112,10 +107,6 @@ class Console {
   }
 
   #build() {
-    this.#toggle.addEventListener("click", () => this.#showInspector(document.body.dataset.inspector !== "open"));
-    this.#showInspector(
-      (lasting.getItem(INSPECTOR_KEY) ?? (innerWidth >= 1100 ? "open" : "")) === "open" && innerWidth >= 800,
-    );
     document.body.append(
       h(
         "header.bar",
@@ -126,7 +117,7 @@ class Console {
         this.#connection.pill,
         this.#new.button,
         themeButton(),
-        this.#toggle,
+        this.#toggle.button,
       ),
       this.#talks.element,
       h("main", {}, this.#conversation.element, h("div.foot", {}, this.#connection.banner, this.#composer.element)),
@@ -263,15 +254,8 @@ class Console {
 
   /** @param {string} taskId */
   #inspect(taskId) {
-    this.#showInspector(true);
+    this.#toggle.show(true);
     this.#inspector.only(taskId);
-  }
-
-  /** @param {boolean} open */
-  #showInspector(open) {
-    document.body.dataset.inspector = open ? "open" : "closed";
-    this.#toggle.setAttribute("aria-pressed", String(open));
-    lasting.setItem(INSPECTOR_KEY, open ? "open" : "");
   }
 
   // ---- The session ----
@@ -306,8 +290,10 @@ class Console {
     return false;
   }
 
-  async #logout() {
+  /** @param {boolean} [another] whether somebody else is to log in */
+  async #logout(another) {
     this.#store.token = undefined;
+    if (another) this.#talks.abandon();
     await this.#client.logout().catch(ignore);
   }
 
@@ -349,20 +335,6 @@ class Console {
       this.#send(requestId, message ?? "", attachments);
     for (const taskId of cancels) this.#client.cancel(taskId);
   }
-}
-
-/**
- * Of use to nobody after a reload: with the page its files are gone.
- * @param {import("./agent_client.js").Frame | null} frame
- */
-function isOfUpload(frame) {
-  return frame?.data.upload_id !== undefined;
-}
-
-function socketAddress() {
-  const url = new URL(".", location.href);
-  url.protocol = url.protocol.replace("http", "ws");
-  return url;
 }
 
 /** The state of the connection and the conversation say it. */

@@ -8,8 +8,8 @@ import { agentLinks } from "./welcome.js";
 
 /**
  * @typedef {{retry: () => void, login: (token?: string) => void, renew: (token: string) => Promise<void>,
- *   logout: () => Promise<void>, fresh: () => void, hasToken: () => boolean}} ConnectionActions
- *   `renew` rejects where the token is refused; `fresh` begins a new conversation, in a session of its own; `hasToken`
+ *   logout: (another?: boolean) => Promise<void>, fresh: () => void, hasToken: () => boolean}} ConnectionActions
+ *   `logout` is told whether `another` is to log in; `renew` rejects where the token is refused; `fresh` begins a new conversation, in a session of its own; `hasToken`
  *   tells whether one was typed.
  */
 
@@ -159,12 +159,12 @@ export class ConnectionView {
     if (state.name === "connected") return [button("Log in", () => login())];
     if (state.name !== "ready") return [];
     const leave = async () => {
-      await logout();
+      await logout(true);
       this.askForToken();
     };
     return [
       this.#expiring && hasToken() && enter("Enter a fresh token"),
-      button("Log out", logout),
+      button("Log out", () => logout()),
       hasToken() && button("Log in as somebody else", leave),
     ].filter((one) => one instanceof HTMLElement);
   }

@@ -2,8 +2,11 @@
 
 import { h } from "./dom.js";
 import { errorLine } from "./error_line.js";
+import { Folded } from "./folded.js";
 import { keptTurn } from "./kept_turn.js";
 import { Scrolling } from "./scrolling.js";
+import { LOGIN_ERRORS, LOST, NEW_SESSION, NO_MEMORY, NOT_KEPT, UNKNOWN_SESSION } from "./session_words.js";
+import { spoken } from "./spoken.js";
 import { Turn } from "./turn.js";
 
 /**
@@ -12,26 +15,12 @@ import { Turn } from "./turn.js";
  */
 
 const MOST_TURNS = 500;
-// The state of the connection tells of these.
-const LOGIN_ERRORS = new Set([
-  "authentication_failed",
-  "authentication_unavailable",
-  "session_not_found",
-  "too_many_sessions",
-  "agent_unavailable",
-  "conversation_not_found",
-  "conversation_busy",
-  "too_many_conversations",
-]);
-const LOST = "Lost with the session it ran in.";
-const NOT_KEPT = "It did not run: the server cannot keep conversations just now. Try again in a while.";
 
 export class Conversation {
   #actions;
   #announce;
   #list = h("div.turns");
-  #before = h("button.before", { type: "button" }, "Show the earlier conversation");
-  /** @type {Element[]} */ #folded = [];
+  #folded;
   #scrolling;
   /** @type {Turn[]} */ #turns = [];
   /** @type {Map<string, Turn>} */ #byRequest = new Map();
@@ -59,7 +48,7 @@ export class Conversation {
     this.#scrolling = new Scrolling(this.scroller, this.#list, () => this.#turns.at(-1)?.openQuestion?.element, atTop);
     this.element = h("div.conversation.empty", {}, this.scroller, this.#scrolling.jump);
     this.scroller.prepend(welcome);
-    this.#before.addEventListener("click", () => this.#unfold());
+    this.#folded = new Folded(this.#list, this.scroller, () => this.#unfold());
   }
 
   /** @param {Entry} entry @param {Frame} frame @param {boolean} live false while an earlier conversation is rebuilt */
@@ -69,7 +58,8 @@ export class Conversation {
     else if (entry.direction === "sent") this.#sent(frame, time);
     else {
       this.#received(frame, time);
-      if (live) this.#say(frame);
+      const words = live && spoken(frame);
+      if (words) this.#announce(words);
     }
     this.#showWhetherEmpty();
   }
@@ -187,8 +177,7 @@ export class Conversation {
   /** @param {"restored" | "none"} memory of the conversation, whose agent is another one now */
   #goesOn(memory) {
     this.#byHand = [];
-    if (memory === "none" && this.#begun)
-      this.notice("The conversation goes on, but its agent does not remember what was said above.");
+    if (memory === "none" && this.#begun) this.notice(NO_MEMORY);
   }
 
   // ---- What the server has kept ----
@@ -229,13 +218,11 @@ export class Conversation {
   /** Another conversation is to be shown. */
   clear() {
     for (const map of [this.#byRequest, this.#byTask, this.#snapshots]) map.clear();
-    [this.#turns, this.#byHand, this.#folded] = [[], [], []];
-    this.#before.remove();
+    [this.#turns, this.#byHand] = [[], []];
+    this.#folded.forget();
     this.#list.replaceChildren();
     this.#showWhetherEmpty();
   }
-
-  // ---- More of sessions ----
 
   /** @param {number} time */
   #newSession(time) {
@@ -253,14 +240,7 @@ export class Conversation {
 
   #tellOfNewSession() {
     if (!this.#begun) return;
-    if (this.#sessionUnknown) {
-      this.notice(
-        "The server no longer knows the session before this: it was restarted, or the session ended while the page " +
-          "was away. A new session has begun, and its agent does not remember what was said above.",
-      );
-    } else {
-      this.notice("A new session has begun. Its agent does not remember what was said above.");
-    }
+    this.notice(this.#sessionUnknown ? UNKNOWN_SESSION : NEW_SESSION);
   }
 
   /** @param {number} time */
@@ -306,16 +286,12 @@ export class Conversation {
   /** A new conversation begins: what was said before is out of the way, and still there. */
   #fold() {
     if (!this.empty) this.notice("A new conversation begins. Its agent does not remember what was said above.");
-    this.#list.prepend(...this.#folded);
-    this.#folded = [...this.#list.children];
-    for (const element of this.#folded) element.remove();
-    if (this.#folded.length) this.scroller.prepend(this.#before);
+    this.#folded.fold();
   }
 
   #unfold() {
     this.#scrolling.keep(() => {
-      this.#list.prepend(...this.#folded.splice(0));
-      this.#before.remove();
+      this.#folded.unfold();
       this.#showWhetherEmpty();
     });
     this.scroller.focus({ preventScroll: true });
@@ -364,16 +340,5 @@ export class Conversation {
 
   toLatest() {
     this.#scrolling.toLatest();
-  }
-
-  /** @param {Frame} frame */
-  #say({ event, data }) {
-    if (event === "agent_response")
-      this.#announce(data.response.trim() ? `Answer: ${data.response.slice(0, 500)}` : "Done.");
-    if (event === "input_required")
-      this.#announce(`${data.kind === "approval" ? "Approval wanted" : "The agent asks"}: ${data.prompt}`);
-    if (event === "agent_file") this.#announce(`A file: ${data.name}`);
-    if (event === "task_cancelled") this.#announce("Stopped.");
-    if (event === "error") this.#announce(data.message);
   }
 }

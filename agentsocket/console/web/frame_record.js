@@ -68,3 +68,11 @@ function forEyes(text, frame) {
   const tells = frame?.event === "agent_file" || frame?.data.tasks?.some?.((/** @type {any} */ task) => task?.files);
   return tells ? JSON.stringify(JSON.parse(text), (key, value) => (key === "url" ? "•••" : value)) : text;
 }
+
+/**
+ * Of use to nobody after a reload: with the page its files are gone.
+ * @param {import("./agent_client.js").Frame | null} frame
+ */
+export function isOfUpload(frame) {
+  return frame?.data.upload_id !== undefined;
+}

@@ -53,6 +53,10 @@ export class Talks {
       },
       actions.announce,
     );
+    client.addEventListener("state", () => {
+      const { name, code } = client.state;
+      if (name === "refused" && code === "conversation_not_found") this.#missing();
+    });
     this.element = this.#list.element;
     this.button.addEventListener("click", () => this.#open(document.body.dataset.list !== "open", true));
     this.element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
@@ -207,8 +211,16 @@ export class Talks {
     return turns.some(({ status }) => status === "running");
   }
 
-  /** A conversation that was deleted has its place in no list any more. @param {string} id */
-  forget(id) {
-    this.#list.forget(id);
+  /** What the address says is not there for whoever has logged in: nothing of it may stay in sight. */
+  #missing() {
+    if (this.#address.id) this.#list.forget(this.#address.id);
+    this.#conversation.clear();
+    this.#history.begin();
+    this.#store.begin(this.#address.id);
+  }
+
+  /** Somebody else is to log in, with a conversation of their own. */
+  abandon() {
+    this.#address.show(null);
   }
 }

@@ -5,10 +5,11 @@ import { copyButton, h, icon, iconButton } from "./dom.js";
 import { errorLine } from "./error_line.js";
 import { fileView, sentFiles } from "./file_view.js";
 import { MarkdownStream } from "./markdown.js";
-import { byteSize, clock, duration, longText } from "./plain_text.js";
+import { byteSize, clock, duration } from "./plain_text.js";
 import { Progress } from "./progress.js";
 import { QuestionForm } from "./question_form.js";
 import { Reasoning } from "./reasoning.js";
+import { saidBy } from "./said.js";
 import { Steps } from "./steps.js";
 import { ToolCalls } from "./tool_calls.js";
 
@@ -340,12 +341,6 @@ export class Turn {
     if (snapshot.status === "cancelled") this.stopped({}, time);
     if (snapshot.status === "failed") this.failed(snapshot, time);
   }
-}
-
-/** @param {string | null} message */
-function saidBy(message) {
-  if (message === null) return h("p.said.unknown", {}, "A request from before this page was opened");
-  return message && h("div.said", { dir: "auto" }, h("span.visually-hidden", {}, "You: "), longText(message));
 }
 
 /** @param {string} one @param {string} other */
