@@ -205,7 +205,7 @@ async def fill(server: AgentServer, owner: str, count: int) -> None:
     """Have so many conversations of this user in the store."""
     conversations = server.manager.conversations
     assert conversations is not None
-    store: Any = conversations._store  # noqa: SLF001  # what is to be there before anybody comes
+    store: Any = conversations._store  # what is to be there before anybody comes
     for i in range(count):
         kept = Conversation(f"{owner}{i}", owner, "agent", f"{owner} talk {i}", 1000 + i, 1000 + i)
         head = b'{"task_id":"%d","message":"hi","started_at":"2026-01-01T00:00:00.000Z"}' % i
@@ -225,7 +225,7 @@ async def test_older_turns_come_above_when_they_are_wanted(tab: "Tab", tmp_path:
         assert session.keeper is not None
         for i in range(60):
             head = b'{"task_id":"x%d","message":"turn %d","started_at":"2026-01-01T00:00:00.000Z"}' % (i, i)
-            await conversations._store.begin(session.keeper.conversation, f"x{i}", head, [])  # noqa: SLF001
+            await conversations._store.begin(session.keeper.conversation, f"x{i}", head, [])
         assert conversation_id == session.keeper.conversation.id
         await tab.page.reload()
         await tab.expect(".turn").to_have_count(50)
@@ -308,7 +308,7 @@ async def test_what_cannot_be_kept_is_said_at_the_answer_and_can_be_tried_again(
         await tab.open(server.port)
         conversations = server.manager.conversations
         assert conversations is not None
-        store: Any = conversations._store  # noqa: SLF001  # a disk that is full
+        store: Any = conversations._store  # a disk that is full
         begin, end = store.begin, store.end
 
         async def fail(*_: object) -> None:
@@ -377,3 +377,31 @@ async def test_another_user_of_the_page_sees_nothing_of_the_one_before(tab: "Tab
         await tab.expect(talks(tab)).to_have_count(0)
         await tab.ask_and_wait("mine")
         await tab.expect(talks(tab)).to_have_count(1)
+
+
+async def test_one_that_was_opened_by_its_link_is_remembered_by_its_name(tab: "Tab", tmp_path: Path) -> None:
+    async with keeping(tmp_path, Talker) as server:
+        await tab.open(server.port)
+        await tab.ask_and_wait("hello")
+        url = tab.page.url
+        await tab.page.evaluate("localStorage.clear()")
+        await new(tab)
+        await tab.expect(talks(tab)).to_have_count(0)
+        await tab.page.goto(url)
+        await tab.sees(".turn", "hello")
+        await tab.ask_and_wait("and more")
+        await tab.expect(talks(tab)).to_have_count(1)
+        await tab.expect(talks(tab)).to_contain_text("hello")
+
+
+async def test_what_is_copied_of_the_frames_says_nowhere_where_files_are(tab: "Tab", tmp_path: Path) -> None:
+    async with keeping(tmp_path, Talker) as server:
+        await tab.open(server.port)
+        await tab.ask("everything")
+        await tab.page.get_by_role("button", name="Approve").click()
+        await tab.sees('.turn[data-state="done"]')
+        await tab.page.reload()
+        await tab.expect(".turn .shown").to_have_count(1)
+        frames = await tab.frames()
+        assert [frame["frame"]["event"] for frame in frames].count("conversation") == 1
+        assert "/files/" not in str(frames)

@@ -37,7 +37,8 @@
  * @typedef {{name: StateName, code?: number | string, message?: string, retryAt?: number, opened?: boolean,
  *   agents?: AgentCard[], error?: Error, retryAfter?: number}} State
  *   `code` is a close code or an error's code; `opened` is false where the connection never opened; `agents` are those
- *   that there are where the one that was wanted is not; `error` is what the page's own function for the token threw.
+ *   that there are where the one that was wanted is not; `error` is what the page's own function for the token threw;
+ *   `retryAfter` is seconds, where the server names them.
  *   "refused" is left only by `connect`, `login` or `resume`.
  * @typedef {{task_id: string, status: string, output: string, response?: string, result?: any, files?: AgentFile[],
  *   data?: AgentData[], pending_inputs?: Record<string, any>[]}} Snapshot
@@ -1162,7 +1163,8 @@ export class AgentClient extends EventTarget {
   #failTasks(error) {
     for (const queue of [...this.#tasks.values(), ...this.#astray.values()]) queue.fail(error);
     for (const { resolve } of this.#cancels.values()) resolve();
-    for (const all of [this.#tasks, this.#astray, this.#unsure, this.#cancels, this.#answers, this.#snapshots]) all.clear();
+    const all = [this.#tasks, this.#astray, this.#unsure, this.#cancels, this.#answers, this.#snapshots];
+    for (const one of all) one.clear();
   }
 
   /** The conversation goes on in another session, which knows nothing of what ran in the one before. */

@@ -189,7 +189,8 @@ export class Conversation {
   restore(kept) {
     const running = new Set(kept.filter(({ status }) => status === "running").map(({ task_id }) => task_id));
     const arrived = new Set(kept.map(({ request_id }) => request_id));
-    const live = new Map(this.#turns.filter((turn) => turn.live && running.has(turn.taskId)).map((one) => [one.taskId, one]));
+    const stay = this.#turns.filter((turn) => turn.live && running.has(turn.taskId));
+    const live = new Map(stay.map((turn) => [turn.taskId, turn]));
     const waiting = [...this.#byRequest].filter(([id, turn]) => turn.live && !turn.taskId && !arrived.has(id));
     this.clear();
     for (const one of kept) this.#keep(live.get(one.task_id) ?? keptTurn(one, this.#actions));

@@ -153,11 +153,11 @@ export class ConversationList {
         !this.#removal.has(conversation_id) && title.toLocaleLowerCase().includes(wanted),
     );
     const elements = shown.map((card) => this.#row(card).element);
-    const editing = this.#list.querySelector(".editing");
-    if (!editing && (elements.length !== this.#list.childElementCount || elements.some((e, i) => e !== this.#list.children[i])))
-      this.#arrange(elements);
+    const { childElementCount, children } = this.#list;
+    const same = elements.length === childElementCount && elements.every((one, i) => one === children[i]);
+    if (!same && !this.#list.querySelector(".editing")) this.#arrange(elements);
     this.#more.hidden = this.#next === undefined;
-    const words = shown.length ? "" : wanted ? "None has that in its title." : "None yet.";
+    const words = shown.length ? "" : (wanted && "None has that in its title.") || "None yet.";
     if (this.#none.textContent !== words) this.#none.textContent = words;
   }
 

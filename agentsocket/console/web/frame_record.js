@@ -65,7 +65,7 @@ function withoutSecrets(text, frame) {
  */
 function forEyes(text, frame) {
   if (frame?.event === "upload_chunk") return text.replace(/[A-Za-z0-9+/=]{100,}/, (data) => `•••(${data.length})`);
-  const tells = frame?.event === "agent_file" || frame?.data.tasks?.some?.((/** @type {any} */ task) => task?.files);
+  const tells = ["agent_file", "conversation"].includes(frame?.event ?? "") || frame?.data.tasks?.some?.((/** @type {any} */ task) => task?.files);
   return tells ? JSON.stringify(JSON.parse(text), (key, value) => (key === "url" ? "•••" : value)) : text;
 }
 

@@ -71,12 +71,13 @@ export class KeptHistory {
   /** @param {string} id */
   async #load(id) {
     const held = this.#held;
+    let title = "";
     const own = () => held !== null && held === this.#held;
     try {
       const page = await this.#client.history(id);
       if (!own()) return;
       this.#conversation.restore(page.turns);
-      [this.#whole, this.#next] = [true, page.next];
+      [this.#whole, this.#next, title] = [true, page.next, page.title];
       this.#problem.hidden = true;
     } catch (error) {
       if (!own()) return;
@@ -88,10 +89,10 @@ export class KeptHistory {
     for (const [entry, frame] of held ?? []) this.#apply(entry, frame);
     this.#older.hidden = this.#next === undefined;
     this.#conversation.toLatest();
-    this.onShown();
+    this.onShown(title);
   }
 
-  /** Told when all is shown. */
+  /** Told when all is shown. @type {(title: string) => void} */
   onShown = () => {};
 
   /** @param {string} id */

@@ -65,7 +65,8 @@ const LASTING = new Set(["origin", "host"]);
 export function shortly(state, now, refusal = null) {
   const [text, tone] = SHORT[state.name];
   if (state.code === "authentication_failed") return { text: wantsToken(state) ? "Token wanted" : "Login refused", tone };
-  if (state.name === "refused" && REFUSED.has(`${state.code}`)) return { text: REFUSED.get(`${state.code}`) ?? "", tone };
+  const why = state.name === "refused" ? REFUSED.get(`${state.code}`) : undefined;
+  if (why) return { text: why, tone };
   if (state.code === "agent_unavailable" && state.name === "refused") return { text: "No such agent", tone };
   if (refusal && LASTING.has(refusal.code)) return { text: "Refused", tone: "bad" };
   const seconds = Math.ceil(((state.retryAt ?? 0) - now) / 1000);

@@ -21,9 +21,11 @@ export class Talks {
   #conversation;
   #store;
   #actions;
-  #address = new Address((id) => this.#go(id));
+  #address = new Address((id) => (id !== null || this.#kept) && this.#go(id));
   /** Whether the server keeps conversations. */ #kept = false;
-  /** What was asked in this session, until it is accepted. */ #asked = "";
+  /** What was asked last. */ #asked = "";
+  /** What the conversation is called, where it was one already. */ #title = "";
+  /** The last frame of before the login. */ #past = 0;
   /** Which way to another one was begun last. */ #steps = 0;
 
   /**
@@ -39,7 +41,8 @@ export class Talks {
     this.#store = store;
     this.#actions = actions;
     this.#history = new KeptHistory(client, conversation, actions.apply);
-    this.#history.onShown = () => {
+    this.#history.onShown = (title) => {
+      this.#title = title;
       if (!conversation.empty) this.#stay();
       actions.shown();
     };
@@ -63,7 +66,7 @@ export class Talks {
       if (event.key === "Escape" && innerWidth < NARROW) this.#open(false, true);
     });
     document.addEventListener("pointerdown", ({ target }) => {
-      const inside = this.element.contains(/** @type {Node} */ (target)) || this.button.contains(/** @type {Node} */ (target));
+      const inside = [this.element, this.button].some((one) => one.contains(/** @type {Node} */ (target)));
       if (innerWidth < NARROW && !inside) this.#open(false);
     });
   }
@@ -72,7 +75,13 @@ export class Talks {
   #list;
   button = h(
     "button.quiet.talks",
-    { type: "button", "aria-controls": "conversations", "aria-label": "Conversations", title: "Conversations", hidden: true },
+    {
+      type: "button",
+      "aria-controls": "conversations",
+      "aria-label": "Conversations",
+      title: "Conversations",
+      hidden: true,
+    },
     icon("list"),
   );
 
@@ -125,13 +134,15 @@ export class Talks {
     if (!this.#kept) return;
     if (event === "agent_request_received") {
       this.#stay();
-      if (this.#shown) this.#list.noticed(this.#shown, this.#asked);
+      const again = data.seq <= this.#past;
+      if (this.#shown && !again) this.#list.noticed(this.#shown, this.#title || this.#asked);
     }
     if (ENDS.has(event) && data.task_id) this.#list.refresh();
   }
 
   /** @param {Record<string, any>} login */
-  #entered({ conversation_id, memory, user }) {
+  #entered({ conversation_id, memory, user, resumed, last_seq = 0 }) {
+    this.#past = resumed ? last_seq : 0;
     this.#kept = Boolean(conversation_id);
     this.button.hidden = !this.#kept;
     if (!this.#kept) return this.#open(false);
@@ -181,6 +192,7 @@ export class Talks {
     if (step !== this.#steps) return; // somebody has gone on meanwhile
     this.#conversation.clear();
     this.#history.begin();
+    this.#title = "";
     this.#store.begin(id);
     this.#list.current = id;
     this.#actions.login();
