@@ -178,6 +178,7 @@ async def test_a_conversation_without_a_turn_is_another_after_a_restart(tab: "Ta
             come_back(second, link)
             assert await tab.page.evaluate("client.ask('hello')") == "You said hello."
             assert await tab.page.evaluate("client.conversationId") != before
+            await tab.page.evaluate("client.close()")
 
 
 async def test_what_ran_when_the_server_was_killed_is_interrupted_and_the_next_works(
@@ -196,6 +197,7 @@ async def test_what_ran_when_the_server_was_killed_is_interrupted_and_the_next_w
             assert end == ["TaskInterrupted", "The server ended while the task ran.", False]
             assert await tab.page.evaluate("client.ask('recall')") == "one"
             assert await tab.page.evaluate("client.memory") == "restored"
+            await tab.page.evaluate("client.close()")
 
 
 async def test_an_answer_that_was_missed_before_a_restart_comes_once(tab: "Tab", tmp_path: Path) -> None:
@@ -214,6 +216,7 @@ async def test_an_answer_that_was_missed_before_a_restart_comes_once(tab: "Tab",
                 ["agent_output", "Half ", True],
                 ["agent_response", "Half asleep.", True],
             ]
+            await tab.page.evaluate("client.close()")
 
 
 async def test_a_request_that_may_have_been_accepted_is_not_run_twice(tab: "Tab", tmp_path: Path) -> None:
@@ -232,6 +235,7 @@ async def test_a_request_that_may_have_been_accepted_is_not_run_twice(tab: "Tab"
             ]
             assert await tab.page.evaluate("client.ask('recall')") == "one two"
             assert await tab.page.evaluate("client.history().then(({ turns }) => turns.length)") == 3
+            await tab.page.evaluate("client.close()")
 
 
 async def test_a_request_that_never_arrived_is_sent_to_the_server_that_comes_after(tab: "Tab", tmp_path: Path) -> None:
@@ -245,3 +249,4 @@ async def test_a_request_that_never_arrived_is_sent_to_the_server_that_comes_aft
             come_back(second, link)
             assert await tab.page.evaluate("window.told") == "You said two."
             assert await tab.page.evaluate("client.ask('recall')") == "one two"
+            await tab.page.evaluate("client.close()")

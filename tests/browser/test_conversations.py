@@ -190,7 +190,7 @@ async def test_users_see_their_own_and_more_of_them_and_search_all(tab: "Tab", t
         await tab.expect(talks(tab)).to_have_count(50)
         await tab.expect(talks(tab).first).to_contain_text("ada talk 119")
         await tab.page.get_by_role("button", name="Older").last.click()
-        await tab.expect(talks(tab)).to_have_count(100)
+        await tab.expect(tab.page.get_by_text("ada talk 60")).to_have_count(1)
         await tab.page.get_by_role("searchbox").fill("TALK 7")
         await tab.expect(talks(tab)).to_have_count(11)
         await tab.page.get_by_role("searchbox").fill("talk 3")
@@ -323,6 +323,10 @@ async def test_what_cannot_be_kept_is_said_at_the_answer_and_can_be_tried_again(
         store.begin, store.end = begin, end
         await refused.get_by_role("button", name="Ask again").click()
         await tab.expect(tab.page.locator(".turn").nth(2)).to_contain_text("You said again.")
+        await new(tab)
+        await tab.page.go_back()
+        await tab.expect(turn).to_contain_text("How it ended could not be kept.")
+        await tab.expect(tab.page.locator(".talk.running")).to_have_count(0)
 
 
 @pytest.mark.parametrize("tab", [{"viewport": {"width": 390, "height": 780}}], indirect=True)
@@ -405,3 +409,28 @@ async def test_what_is_copied_of_the_frames_says_nowhere_where_files_are(tab: "T
         frames = await tab.frames()
         assert [frame["frame"]["event"] for frame in frames].count("conversation") == 1
         assert "/files/" not in str(frames)
+
+
+@pytest.mark.parametrize(
+    "tab",
+    [
+        {"color_scheme": theme, "viewport": {"width": width, "height": 780}}
+        for theme in ("light", "dark")
+        for width in (1280, 390)
+    ],
+    indirect=True,
+)
+async def test_in_each_theme_and_size_the_list_can_be_read_and_nothing_sticks_out(tab: "Tab", tmp_path: Path) -> None:
+    async with keeping(tmp_path, Talker) as server:
+        await tab.open(server.port)
+        await tab.ask_and_wait("wide " * 40)
+        if not await tab.page.locator(".conversations").is_visible():
+            await tab.page.get_by_role("button", name="Conversations").click()
+        await tab.expect(talks(tab)).to_have_count(1)
+        await talks(tab).hover()
+        await tab.page.get_by_role("button", name="Delete: wide").click()
+        await tab.sees(".removal", "Deleted: ")
+        contrast = (Path(__file__).parent / "contrast.js").read_text()
+        assert await tab.page.locator(".conversations").evaluate(contrast) == []
+        panes = "[document.scrollingElement, document.querySelector('.list')]"
+        assert await tab.page.evaluate(f"{panes}.map((pane) => pane.scrollWidth - pane.clientWidth)") == [0, 0]

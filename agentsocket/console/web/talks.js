@@ -51,7 +51,7 @@ export class Talks {
       {
         fresh: () => this.fresh(),
         close: () => this.#open(false, true),
-        gone: (id) => id === this.#shown && this.#leaveFor(null),
+        gone: (id) => id === this.#shown && this.#leaveFor(null, true),
         running: (id) => this.#runs(id),
       },
       actions.announce,
@@ -178,14 +178,14 @@ export class Talks {
     return this.#leaveFor(null);
   }
 
-  /** @param {string | null} id */
-  #leaveFor(id) {
+  /** @param {string | null} id @param {boolean} [inList] whether a person still is in the list */
+  #leaveFor(id, inList) {
     this.#address.show(id, true);
-    return this.#go(id);
+    return this.#go(id, inList);
   }
 
-  /** @param {string | null} id where the address says */
-  async #go(id) {
+  /** @param {string | null} id where the address says @param {boolean} [inList] */
+  async #go(id, inList = false) {
     if (id !== null && id === this.#shown && this.#client.state.name === "ready") return this.#arrive();
     const step = ++this.#steps;
     await this.#leave();
@@ -196,7 +196,7 @@ export class Talks {
     this.#store.begin(id);
     this.#list.current = id;
     this.#actions.login();
-    this.#arrive();
+    if (!inList) this.#arrive();
   }
 
   #arrive() {
