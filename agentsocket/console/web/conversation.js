@@ -180,8 +180,6 @@ export class Conversation {
     if (memory === "none" && this.#begun) this.notice(NO_MEMORY);
   }
 
-  // ---- What the server has kept ----
-
   /**
    * Shows what the server has kept, in place of what was here of it; what runs stays as it is, and what waits to be sent.
    * @param {import("./agent_client.js").ConversationTurn[]} kept
