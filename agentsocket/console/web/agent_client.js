@@ -84,7 +84,7 @@ export class ServerError extends Error {
 /** The task was stopped. */
 export class TaskCancelled extends Error {}
 
-/** The server ended while the task ran; it is not run again by itself. */
+/** The server ended while the task ran, or could not keep how it ended; it is not run again by itself. */
 export class TaskInterrupted extends Error {}
 
 /** The connection is gone for good, or the session with its tasks. */
@@ -1216,7 +1216,7 @@ export class AgentClient extends EventTarget {
     /** @type {any} */ const snapshot = { task_id, status, output, response, result, usage, files, data, ...error };
     this.#fill(snapshot);
     if (status === "interrupted") {
-      queue.fail(new TaskInterrupted("The server ended while the task ran."));
+      queue.fail(new TaskInterrupted("The server ended while the task ran, or could not keep how it ended."));
       this.#tasks.delete(task_id);
     }
   }

@@ -5,7 +5,7 @@ import { errorLine } from "./error_line.js";
 import { Folded } from "./folded.js";
 import { keptTurn } from "./kept_turn.js";
 import { Scrolling } from "./scrolling.js";
-import { LOGIN_ERRORS, LOST, NEW_SESSION, NO_END, NO_MEMORY, NOT_KEPT, UNKNOWN_SESSION } from "./session_words.js";
+import { LOGIN_ERRORS, LOST, NEW_SESSION, NO_MEMORY, NOT_KEPT, UNKNOWN_SESSION } from "./session_words.js";
 import { spoken } from "./spoken.js";
 import { Turn } from "./turn.js";
 
@@ -204,11 +204,6 @@ export class Conversation {
   #keep(turn) {
     this.#turns.push(turn);
     this.#byTask.set(turn.taskId, turn);
-  }
-
-  /** These run no more, and how they ended was not kept. @param {string[]} tasks */
-  endUnknown(tasks) {
-    for (const turn of this.#turns) if (turn.live && tasks.includes(turn.taskId)) turn.lost(NO_END, Date.now());
   }
 
   /** Shows earlier ones above those that are here. @param {import("./agent_client.js").ConversationTurn[]} kept */

@@ -18,7 +18,6 @@ export class KeptHistory {
   #apply;
   /** @type {Set<string>} */ #asked = new Set();
   /** What came in meanwhile. @type {[Entry, Frame][] | null} */ #held = null;
-  /** The tasks that ran when somebody logged in. @type {Set<string>} */ #running = new Set();
   /** Whether all that is shown is what the server has. */ #whole = false;
   /** The `before` of what is older. @type {string | undefined} */ #next;
   #loading = false;
@@ -57,8 +56,6 @@ export class KeptHistory {
       const missed = !data.resumed || data.lossless === false;
       if (!begins && (missed || !this.#whole)) {
         this.#held = [];
-        const tasks = (data.tasks ?? []).filter((/** @type {any} */ task) => task.status === "running");
-        this.#running = new Set(tasks.map((/** @type {any} */ task) => task.task_id));
         queueMicrotask(() => this.#load(data.conversation_id));
       } else this.#whole = true;
     }
@@ -75,15 +72,12 @@ export class KeptHistory {
   async #load(id) {
     const held = this.#held;
     let title = "";
-    /** @type {string[]} */ let unended = [];
     const own = () => held !== null && held === this.#held;
     try {
       const page = await this.#client.history(id);
       if (!own()) return;
       this.#conversation.restore(page.turns);
       [this.#whole, this.#next, title] = [true, page.next, page.title];
-      const begun = page.turns.filter(({ status }) => status === "running").map(({ task_id }) => task_id);
-      unended = begun.filter((task) => !this.#running.has(task));
       this.#problem.hidden = true;
     } catch (error) {
       if (!own()) return;
@@ -93,7 +87,6 @@ export class KeptHistory {
     }
     this.#held = null;
     for (const [entry, frame] of held ?? []) this.#apply(entry, frame);
-    this.#conversation.endUnknown(unended);
     this.#older.hidden = this.#next === undefined;
     this.#conversation.toLatest();
     this.onShown(title);

@@ -4,6 +4,7 @@ import { Turn } from "./turn.js";
 
 /** The moments between its beginning and its end are not kept. */
 const UNKNOWN = NaN;
+const INTERRUPTED = "Interrupted: the server ended while this ran, or could not keep how it ended.";
 
 /** @type {Record<string, (turn: Turn, event: any) => void>} */
 const STEPS = {
@@ -26,7 +27,7 @@ const ENDS = {
   completed: (turn, { response = "", result, usage }, time) => turn.completed({ response, result, usage }, time),
   cancelled: (turn, _, time) => turn.stopped({}, time),
   failed: (turn, { error = {} }, time) => turn.failed(error, time),
-  interrupted: (turn, _, time) => turn.lost("Interrupted: the server ended while this ran.", time),
+  interrupted: (turn, _, time) => turn.lost(INTERRUPTED, time),
 };
 
 /**

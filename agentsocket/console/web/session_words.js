@@ -14,7 +14,6 @@ export const LOGIN_ERRORS = new Set([
 
 export const LOST = "Lost with the session it ran in.";
 export const NOT_KEPT = "It did not run: the server cannot keep conversations just now. Try again in a while.";
-export const NO_END = "How it ended could not be kept.";
 export const NEW_SESSION = "A new session has begun. Its agent does not remember what was said above.";
 export const UNKNOWN_SESSION =
   "The server no longer knows the session before this: it was restarted, or the session ended while the page was away. " +
