@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.async_api import Locator
 
 from agentsocket.conversations.contract import Conversation, StoreError, TurnEnd
 from agentsocket.server import AgentServer
@@ -15,12 +14,14 @@ from tests.conversations.keeping import keeping
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from playwright.async_api import Locator
+
     from tests.browser.chromium import Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def talks(tab: "Tab") -> Locator:
+def talks(tab: "Tab") -> "Locator":
     return tab.page.locator(".talk")
 
 
@@ -41,7 +42,7 @@ async def enter(tab: "Tab", token: str) -> None:
     await tab.ready()
 
 
-async def without_times(turn: Locator) -> str:
+async def without_times(turn: "Locator") -> str:
     """Return what stands in a turn, without what the moments between its beginning and its end make of it."""
     return str(
         await turn.evaluate(
