@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 NAMES = {
     "websocket_server": "main",
     "websocket_client_example": "ClientError ConnectionLost File FileError MessageTooLong NoAnswer ServerError "
-    "SnapshotOutput TaskCancelled TaskEvent WebSocketClient full_jitter main",
+    "SnapshotOutput TaskCancelled TaskEvent TaskInterrupted WebSocketClient full_jitter main",
     "test": "OfflineAgent create_agent main",
     "session": "Agent AgentFactory Client Session SessionManager Turn",
     "protocol": "AboutConversations AgentCard AgentData AgentDataFrame AgentFile AgentFileFrame AgentOutput "

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pydantic_core import from_json, to_json
 
@@ -31,7 +31,7 @@ from agentsocket.protocol.frames import (
 )
 from agentsocket.session.encoding import clean
 from agentsocket.session.instance import Instance
-from agentsocket.session.keeper import Keeper, milliseconds, moment, unavailable
+from agentsocket.session.keeper import SHOWN_ID, Keeper, milliseconds, moment, unavailable
 from agentsocket.session.session import Session
 from agentsocket.session.visitor import Visitor
 from agentsocket.settings import Settings
@@ -105,9 +105,17 @@ class Conversations:
             count = await self._store.count(visitor.user.id)
         except StoreError:
             raise unavailable(None) from None
+        # Those that are alive and have no turn yet are not in the store.
+        count += sum(each.keeper.conversation.turns == 0 for each in self._of(visitor.user.id) if each.keeper)
         if count >= most:
             text = f"You have {count} conversations, as many as you may: delete some."
             raise ProtocolError(ErrorCode.TOO_MANY_CONVERSATIONS, text, scope="user")
+
+    def _of(self, user_id: str) -> Iterator[Session]:
+        """Give the living sessions of a user's conversations."""
+        for alive in self._alive.values():
+            if alive is not None and alive.context.user is not None and alive.context.user.id == user_id:
+                yield alive
 
     async def claim(self, login: Login, visitor: Visitor) -> Session | Continued:
         """Return the living session of a conversation, or take the place of the one that is to be made.
@@ -145,11 +153,8 @@ class Conversations:
         seconds = self._settings.agent_creation_timeout
         failure = await outcome(loading, seconds, stopping=self._settings.cancel_timeout)
         if failure is not None:
-            logger.error(
-                "the agent of conversation %s cannot take up what it remembered",
-                continued.conversation.id,
-                exc_info=failure,
-            )
+            shown = continued.conversation.id[:SHOWN_ID]
+            logger.error("the agent of conversation %s… cannot take up what it remembered", shown, exc_info=failure)
         return failure is None and loading.result()
 
     def keeper(self, continued: Continued) -> Keeper:

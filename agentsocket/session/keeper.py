@@ -34,6 +34,9 @@ MESSAGE_SIZE = TURN_SIZE // 4 * 3
 RETRY_AFTER = 5.0
 """Seconds after which a store that fails may work again."""
 
+SHOWN_ID = 8
+"""Characters of a conversation's id that may stand in a log: the whole of it may be all that one needs to read it."""
+
 ENVELOPE = 512
 """Bytes of a turn for what always stands in it, and for what is told of something cut."""
 
@@ -50,6 +53,8 @@ class Keeper:
         self._store, self._settings = store, settings
         self._ending = asyncio.Lock()
         """Saving and ending are one after the other, so that an older memory is never the last."""
+        self._hung = 0
+        """How often what the agent remembers did not come in time."""
         self._heads: dict[str, tuple[Transcript, int, list[KeptFile]]] = {}
 
     async def begin(self, task_id: str, request: AgentRequest, attachments: Sequence[StoredFile]) -> Transcript:
@@ -89,8 +94,14 @@ class Keeper:
     async def end(self, task_id: str, status: Ending, frame: bytes, instance: Instance) -> bool:
         """Keep how a turn ended, and after one that went well what the agent remembers; false where not all is kept."""
         transcript, size, files = self._heads.pop(task_id)
+        hung = self._hung
         async with self._ending:
-            memory, saved = await self._memory(instance) if status == "completed" else (None, True)
+            if status != "completed":
+                memory, saved = None, True
+            elif self._hung > hung:
+                memory, saved = None, False  # it was asked for meanwhile, and did not come: not each waits for it anew
+            else:
+                memory, saved = await self._memory(instance)
             room = TURN_SIZE - size - ENVELOPE
             said = _said(status, frame)
             if len(said) > room:  # to read it may take longer than the others can wait
@@ -112,7 +123,9 @@ class Keeper:
             if memory is None or len(memory) <= MEMORY_SIZE:
                 return memory, True
             failure = ValueError(f"it takes {len(memory)} bytes, of {MEMORY_SIZE} that it may")
-        logger.error("what the agent of conversation %s remembers is not kept", self.conversation.id, exc_info=failure)
+        self._hung += isinstance(failure, TimeoutError)
+        shown = self.conversation.id[:SHOWN_ID]
+        logger.error("what the agent of conversation %s… remembers is not kept", shown, exc_info=failure)
         return None, False
 
 

@@ -323,8 +323,9 @@ async def test_there_is_an_end_to_a_users_conversations(tmp_path: Path) -> None:
             assert (error["code"], error["scope"]) == ("too_many_conversations", "user")
             assert "2 conversations" in error["message"]
             await peer.login(token="ada", conversation_id=opened["conversation_id"])
-        async with entered(server, token="ben"):
-            pass
+        async with entered(server, token="ben"), entered(server, token="ben"), connected(server) as peer:
+            await peer.send("login", token="ben")
+            assert (await peer.expect("error"))["code"] == "too_many_conversations"
 
 
 async def test_conversations_that_are_old_go(tmp_path: Path) -> None:
@@ -399,6 +400,22 @@ async def test_a_memory_that_cannot_be_kept_is_told_and_the_answer_comes(
         async with entered(server, conversation_id=opened["conversation_id"]) as (peer, answer):
             assert answer["memory"] == "restored"
             assert await peer.ask("recall") == "one"
+
+
+async def test_a_memory_that_does_not_come_is_waited_for_once_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Rememberer, "save", hanging)
+    async with keeping(tmp_path, save_timeout=0.2) as server, entered(server) as (peer, _):
+        started = asyncio.get_running_loop().time()
+        for number in range(10):
+            await peer.send("agent_request", message=f"n{number}")
+        unsaved = 0
+        while unsaved < 10:
+            event, data = await peer.receive()
+            unsaved += event == "agent_response" and data["unsaved"]
+        assert asyncio.get_running_loop().time() - started < 1.5
+        assert caplog.text.count("is not kept") < 5
 
 
 async def test_a_memory_that_cannot_be_taken_up_is_told(
