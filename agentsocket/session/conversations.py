@@ -1,6 +1,7 @@
 """The conversations of all sessions: who may have which, which are alive, and what is told of them."""
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import secrets
@@ -271,9 +272,15 @@ class Conversations:
             if (alive := self._alive[conversation_id]) is not None:
                 alive.finish()
             await self._change()
-        self._alive[conversation_id] = None  # nobody goes on with it meanwhile
-        try:
+        with self._reserved(conversation_id):
             await self._files.discard(owner, await self._store.delete(conversation_id))
+
+    @contextlib.contextmanager
+    def _reserved(self, conversation_id: str) -> Iterator[None]:
+        """Hold the place of a conversation that nobody has: nobody goes on with it meanwhile."""
+        self._alive[conversation_id] = None
+        try:
+            yield
         finally:
             self.give_up(conversation_id)
 
@@ -346,13 +353,10 @@ class Conversations:
     async def _delete_if_older(self, conversation_id: str, time: int) -> None:
         if conversation_id in self._alive:
             return
-        self._alive[conversation_id] = None  # before it is looked at: nobody goes on with it meanwhile
-        try:
+        with self._reserved(conversation_id):  # before it is looked at
             found = await self._store.find(conversation_id)
             if found is not None and found.updated_at < time:
                 await self._files.discard(found.owner, await self._store.delete(conversation_id))
-        finally:
-            self.give_up(conversation_id)
 
 
 async def _loaded(agent: object, memory: bytes) -> bool:

@@ -1,6 +1,5 @@
 """Files lie where nobody else looks, and a crash leaves nothing that the next start does not take away."""
 
-import asyncio
 import os
 import resource
 import shutil
@@ -16,7 +15,7 @@ from websockets.asyncio.client import connect
 from agentsocket.files.folder import Folder
 from tests.content.uploading import chunk, files_in, start, upload
 from tests.server_process import server_process
-from tests.support import Peer, logged_in, serving
+from tests.support import Peer, eventually, logged_in, serving
 from tests.wire import Wire, text, upgraded
 
 
@@ -148,7 +147,5 @@ async def test_where_the_disk_takes_no_more_the_upload_is_told_and_goes_on_later
         # What was there before is there still, and nothing of what failed.
         assert (await start(peer, b"x" * 200_000))[1]["received"] == 90_000
         assert (await chunk(peer, b"x" * 1000, 90_000))[1]["received"] == 91_000
-        async with asyncio.timeout(10):
-            while f"error_id={error['error_id']}" not in server.log:  # noqa: ASYNC110  # a file has no event
-                await asyncio.sleep(0.01)
+        await eventually(lambda: f"error_id={error['error_id']}" in server.log)
         assert "Traceback" not in server.log
